@@ -1,0 +1,82 @@
+# Everything a developer or CI runs. `make help` lists it. Needs make and Python 3.11 or newer; the tests against a real
+# broker also need Maven, once, to fetch its jars.
+
+PYTHON ?= python3
+VENV := .venv
+CACHE := .cache
+BROKER_JARS := $(CACHE)/broker
+BROKER_PORT ?= 9092
+REDIS_PORT ?= 6379
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+# Exact, so that the same lock comes out on every machine.
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check fmt bench servers setup lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime.stamp  ## the whole program in one process, no server needed
+	$(BIN)/interaction-router demo $(ARGS)
+
+test: check $(BROKER_JARS)/jars.stamp  ## everything that CI runs: the checks, then all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp  ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/dev.stamp  ## format and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## measure against real servers
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+servers: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## run a real broker and Valkey until Ctrl-C (BROKER_PORT=, REDIS_PORT=)
+	@$(BIN)/python -m tests.servers --broker-port $(BROKER_PORT) --redis-port $(REDIS_PORT)
+
+setup: $(VENV)/dev.stamp  ## only install what the other targets need
+	@$(MAKE) --no-print-directory $(BROKER_JARS)/jars.stamp
+
+lock: $(VENV)/python.stamp  ## pin and hash all packages anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet $(UV)
+	deploy/lock $(BIN)/uv
+
+clean:  ## remove what these targets made
+	rm -rf $(VENV) $(CACHE) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is not Python 3.11 or newer. Name one that is: make PYTHON=python3.12 ..." >&2; exit 69; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 69; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Wheels are hashed; the package itself has no hash, so it is installed on its own, built by the backend installed before.
+$(VENV)/runtime.stamp: $(VENV)/python.stamp constraints-runtime.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@touch $@
+
+# Without Maven the tests that need the broker skip locally; CI must not go on without them.
+$(BROKER_JARS)/jars.stamp: deploy/broker/pom.xml
+	@command -v mvn >/dev/null || { \
+		echo "Maven is missing, so the real broker is too. On Debian and Ubuntu: apt-get install maven" >&2; \
+		test -z "$$CI" || exit 69; }
+	@mkdir -p $(BROKER_JARS)
+	@! command -v mvn >/dev/null || { \
+		rm -f $(BROKER_JARS)/*.jar; \
+		mvn -q -B -C -f deploy/broker/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+			-DoutputDirectory=$(CURDIR)/$(BROKER_JARS) && touch $@; }
