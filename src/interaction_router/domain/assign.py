@@ -1,0 +1,157 @@
+"""The rules of assignment: what an interaction's event does at the endpoint's home and at the contact's."""
+
+from interaction_router.domain.events import InteractionUpdated, Rule
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.interactions import (
+    Interaction,
+    clamp_clock,
+    is_receipt,
+    with_event,
+)
+from interaction_router.domain.messages import InteractionEvent
+from interaction_router.domain.rows import (
+    Contact,
+    Conversation,
+    Endpoint,
+    Entry,
+    Last,
+    RowKey,
+    conversation_key,
+    endpoint_key,
+    entry_field,
+    index_bucket,
+)
+from interaction_router.domain.turn import Turn, standing
+
+_SECOND_MS = 1000
+
+
+def entry_of(tenant: str, message: InteractionEvent) -> str:
+    """Return the field of the interaction in every index."""
+    return entry_field(tenant, message.party, message.interaction.channel, message.interaction.interaction_id)
+
+
+def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
+    """An event comes to the home of its party's endpoint."""
+    me = turn.record.to
+    field = entry_of(turn.tenant, message)
+    known = turn.get(RowKey(index_bucket(me), field), Entry)
+    if known is not None:
+        _event_of_known(turn, known, field, message)
+        return
+    endpoint = None if message.withheld else turn.get(endpoint_key(turn.tenant, message.party), Endpoint)
+    if endpoint is not None and endpoint.owner is not None:
+        _send_on(turn, message, Entity(turn.tenant, "contact", endpoint.owner))
+        return
+    if message.withheld and is_receipt(message.interaction.channel, message.interaction.status):
+        turn.refuse("interaction_unknown", "a receipt that names no party is of no known interaction", field="to")
+        return
+    if endpoint is None and not message.withheld:
+        turn.put(endpoint_key(turn.tenant, message.party), Endpoint())
+    conversation = turn.open(
+        me,
+        contact_id=None,
+        endpoint=None if message.withheld else message.party,
+        previous=None,
+        rule="opened_unlinked",
+    )
+    _join(turn, conversation, field, message, "opened_unlinked")
+
+
+def at_contact(turn: Turn, message: InteractionEvent) -> None:
+    """An event comes to a contact that is thought to hold the endpoint, or that its conversation went to."""
+    me = turn.record.to
+    field = entry_of(turn.tenant, message)
+    known = turn.get(RowKey(index_bucket(me), field), Entry)
+    if known is not None:
+        _event_of_known(turn, known, field, message)
+        return
+    contact = turn.contact(me.key)
+    claim = contact.endpoints.get(message.party)
+    if claim is not None and claim.state == "confirmed":
+        _assign(turn, contact, field, message)
+        return
+    endpoint = Entity(turn.tenant, "endpoint", message.party)
+    behind_every_adopt = _mark(endpoint) in message.asked and _mark(me) not in message.asked
+    if contact.state == "alias" and contact.into is not None and behind_every_adopt:
+        _send_on(turn, message, Entity(turn.tenant, "contact", contact.into))
+    else:
+        _send_on(turn, message, endpoint)
+
+
+def _mark(home: Entity) -> str:
+    return f"{home.kind}:{home.key}"
+
+
+def _send_on(turn: Turn, message: InteractionEvent, to: Entity) -> None:
+    """Send it on, with this home among those that have: what follows is behind all that it has sent before."""
+    mark = _mark(turn.record.to)
+    asked = message.asked if mark in message.asked else (*message.asked, mark)
+    turn.send(to, InteractionEvent(message.party, message.event_id, message.interaction, asked))
+
+
+def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent) -> None:
+    """Let a saved party's new interaction join, or open, one of the contact's conversations."""
+    if contact.open is not None:
+        _join(turn, turn.here(contact.open), field, message, "joined_open_conversation")
+        return
+    latest = contact.last or contact.history
+    closed = _latest_that_takes(turn, latest, message.interaction)
+    if closed is not None:
+        conversation, rule = closed
+        _join(turn, conversation, field, message, rule)
+        return
+    conversation = turn.open(
+        turn.record.to,
+        contact_id=contact.contact_id,
+        endpoint=None if message.withheld else message.party,
+        previous=None if latest is None else latest.conversation_id,
+        rule="opened_for_contact",
+    )
+    _join(turn, conversation, field, message, "opened_for_contact")
+
+
+def _latest_that_takes(
+    turn: Turn, latest: Last | None, interaction: Interaction
+) -> tuple[Conversation, Rule] | None:
+    """Return the closed conversation that an automatic answer or a late arrival joins, and by which rule."""
+    if latest is None:
+        return None
+    rule: Rule
+    if interaction.auto_response:
+        rule = "joined_closed_auto"
+    else:
+        interaction = clamp_clock(interaction, turn.log_time_ms)
+        in_time = turn.log_time_ms - latest.closed_at_ms <= turn.policy.late_grace_ms
+        if not in_time or interaction.occurred_at_ms >= latest.closed_at_ms // _SECOND_MS * _SECOND_MS:
+            return None
+        rule = "joined_closed_late"
+    row = turn.row(conversation_key(latest.conversation_id))
+    return (row, rule) if isinstance(row, Conversation) and row.status == "closed" else None
+
+
+def _join(turn: Turn, to: Conversation, field: str, message: InteractionEvent, rule: Rule) -> None:
+    interaction = clamp_clock(message.interaction, turn.log_time_ms)
+    turn.add(to, entry=field, event=_event_name(message), interaction=interaction, rule=rule)
+
+
+def _event_name(message: InteractionEvent) -> str:
+    """Return what makes two events of an interaction the same."""
+    return f"{message.interaction.status}/{message.event_id or ''}"
+
+
+def _event_of_known(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> None:
+    """An event of an interaction that has its place: update it where it is."""
+    if known.to is not None:
+        _send_on(turn, message, known.to)
+        return
+    conversation = turn.here(known.conversation_id)
+    name = _event_name(message)
+    if conversation.status == "erased" or known.interaction is None or name in known.seen:
+        return
+    event = clamp_clock(message.interaction, turn.log_time_ms)
+    named_at = known.agent_named_at_ms
+    names_agent = event.agent_id is not None and (named_at is None or event.occurred_at_ms > named_at)
+    after = with_event(known.interaction, event, names_agent=names_agent)
+    at = event.occurred_at_ms if names_agent else None
+    turn.emit(InteractionUpdated(standing(conversation, "event_of_known"), field, name, after, at))

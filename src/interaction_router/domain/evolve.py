@@ -1,0 +1,223 @@
+"""What an event makes of the rows; nothing else changes them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias, assert_never
+
+from interaction_router.domain.events import (
+    AliasMade,
+    Closed,
+    Conflicted,
+    Erased,
+    Event,
+    InteractionAdded,
+    InteractionUpdated,
+    Linked,
+    Opened,
+    RowGone,
+    RowPut,
+    Unlinked,
+)
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.interactions import VOICE
+from interaction_router.domain.rows import (
+    Contact,
+    Conversation,
+    Entry,
+    Last,
+    Row,
+    RowKey,
+    contact_key,
+    conversation_key,
+    index_bucket,
+)
+
+Change: TypeAlias = tuple[RowKey, Row | None]
+Get: TypeAlias = Callable[[RowKey], Row | None]
+
+_REASONS_OF_THE_LAST = frozenset({"requested", "idle"})
+_PASSED_OVER = frozenset({"superseded", "merged"})
+
+
+def touched(event: Event) -> RowKey | None:
+    """Return the conversation whose row `evolve` reads for the event; its owner's row comes with it."""
+    if isinstance(event, RowPut | RowGone | Conflicted | AliasMade):
+        return None
+    return conversation_key(event.now.conversation_id)
+
+
+def evolve(get: Get, event: Event, *, log_time_ms: int, offset: int) -> list[Change]:
+    """Return the rows as the event, decided at `log_time_ms` of the record at `offset`, leaves them."""
+    match event:
+        case InteractionAdded():
+            return _added(get, event, log_time_ms)
+        case InteractionUpdated():
+            return _updated(get, event, log_time_ms)
+        case Opened():
+            return _opened(get, event, log_time_ms, offset)
+        case Closed():
+            return _closed(get, event, log_time_ms)
+        case Linked():
+            return _linked(get, event)
+        case Unlinked():
+            return _unlinked(get, event)
+        case Erased():
+            return _erased(get, event)
+        case RowPut():
+            return [(event.key, event.row)]
+        case RowGone():
+            return [(event.key, None)]
+        case Conflicted() | AliasMade():
+            return []
+        case _:
+            assert_never(event)
+
+
+def _conversation(get: Get, conversation_id: str) -> Conversation:
+    row = get(conversation_key(conversation_id))
+    if not isinstance(row, Conversation):
+        raise TypeError(f"the log has an event of the conversation {conversation_id}, which is not here")
+    return row
+
+
+def _contact(get: Get, owner: Entity) -> Contact | None:
+    row = get(contact_key(owner.tenant, owner.key)) if owner.kind == "contact" else None
+    return row if isinstance(row, Contact) else None
+
+
+def _opened(get: Get, event: Opened, log_time_ms: int, offset: int) -> list[Change]:
+    now, owner = event.now, event.owner
+    row = Conversation(
+        conversation_id=now.conversation_id,
+        tenant=owner.tenant,
+        owner=owner,
+        seq=now.seq,
+        status=now.status,
+        contact_id=now.contact_id,
+        endpoint=now.endpoint,
+        opened_at_ms=log_time_ms,
+        opened_offset=offset,
+        previous=event.previous,
+    )
+    changes: list[Change] = [(conversation_key(now.conversation_id), row)]
+    contact = _contact(get, owner)
+    if contact is not None:
+        changes.append(
+            (contact_key(owner.tenant, owner.key), replace(contact, open=now.conversation_id)),
+        )
+    return changes
+
+
+def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
+    row, interaction = _conversation(get, event.now.conversation_id), event.interaction
+    channel = interaction.channel
+    keeps_open = not interaction.auto_response or not row.interaction_count
+    row_after = replace(
+        row,
+        seq=event.now.seq,
+        interaction_count=row.interaction_count + 1,
+        channels={**row.channels, channel: row.channels.get(channel, 0) + 1},
+        last_interaction_at_ms=max(row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms),
+        activity={**row.activity, channel: log_time_ms} if keeps_open else row.activity,
+        calls={**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
+    )
+    entry = Entry(
+        conversation_id=row.conversation_id,
+        seen=(event.event,),
+        agent_named_at_ms=None if interaction.agent_id is None else interaction.occurred_at_ms,
+        interaction=interaction,
+    )
+    return [
+        (conversation_key(row.conversation_id), row_after),
+        (RowKey(index_bucket(row.owner), event.entry), entry),
+    ]
+
+
+def _updated(get: Get, event: InteractionUpdated, log_time_ms: int) -> list[Change]:
+    row, interaction = _conversation(get, event.now.conversation_id), event.interaction
+    key = RowKey(index_bucket(row.owner), event.entry)
+    entry = get(key)
+    if not isinstance(entry, Entry):
+        raise TypeError(f"the log has an event of an interaction of {row.conversation_id} that is not here")
+    row_after = replace(
+        row,
+        seq=event.now.seq,
+        activity={**row.activity, VOICE: log_time_ms} if interaction.channel == VOICE else row.activity,
+        calls=row.calls if interaction.in_progress else _without(row.calls, event.entry),
+    )
+    entry_after = Entry(
+        conversation_id=row.conversation_id,
+        seen=(*entry.seen, event.event),
+        agent_named_at_ms=event.names_agent_at_ms or entry.agent_named_at_ms,
+        interaction=interaction,
+    )
+    return [(conversation_key(row.conversation_id), row_after), (key, entry_after)]
+
+
+def _without(calls: Mapping[str, int], entry: str) -> Mapping[str, int]:
+    return {key: at for key, at in calls.items() if key != entry} if entry in calls else calls
+
+
+def _closed(get: Get, event: Closed, log_time_ms: int) -> list[Change]:
+    row = _conversation(get, event.now.conversation_id)
+    after = replace(
+        row, seq=event.now.seq, status="closed", closed_at_ms=log_time_ms, close_reason=event.reason, calls={}
+    )
+    changes: list[Change] = [(conversation_key(row.conversation_id), after)]
+    contact = _contact(get, row.owner)
+    if contact is not None and contact.open == row.conversation_id:
+        goes_on = event.reason in _REASONS_OF_THE_LAST
+        last = Last(row.conversation_id, log_time_ms) if goes_on else contact.last
+        changes.append((contact_key(row.owner.tenant, row.owner.key), replace(contact, open=None, last=last)))
+    return changes
+
+
+def _linked(get: Get, event: Linked) -> list[Change]:
+    row = _conversation(get, event.now.conversation_id)
+    after = replace(row, seq=event.now.seq, contact_id=event.now.contact_id, linked_by=event.by)
+    changes: list[Change] = [(conversation_key(row.conversation_id), after)]
+    contact = _contact(get, row.owner)
+    if contact is None:
+        return changes
+    arrived = tuple(each for each in contact.arrived if each != row.conversation_id)
+    if row.status == "open":
+        contact = replace(contact, open=row.conversation_id, arrived=arrived)
+    else:
+        contact = replace(contact, history=_later(contact.history, row), arrived=arrived)
+    return [*changes, (contact_key(row.owner.tenant, row.owner.key), contact)]
+
+
+def _later(history: Last | None, row: Conversation) -> Last | None:
+    if row.closed_at_ms is None or row.close_reason in _PASSED_OVER:
+        return history
+    if history is not None and history.closed_at_ms > row.closed_at_ms:
+        return history
+    return Last(row.conversation_id, row.closed_at_ms)
+
+
+def _unlinked(get: Get, event: Unlinked) -> list[Change]:
+    row = _conversation(get, event.now.conversation_id)
+    after = replace(row, seq=event.now.seq, contact_id=None, linked_by=None)
+    changes: list[Change] = [(conversation_key(row.conversation_id), after)]
+    contact = _contact(get, row.owner)
+    if contact is not None:
+        contact = replace(
+            contact,
+            open=None if contact.open == row.conversation_id else contact.open,
+            last=_other_than(contact.last, row),
+            history=_other_than(contact.history, row),
+        )
+        changes.append((contact_key(row.owner.tenant, row.owner.key), contact))
+    return changes
+
+
+def _other_than(last: Last | None, row: Conversation) -> Last | None:
+    return None if last is not None and last.conversation_id == row.conversation_id else last
+
+
+def _erased(get: Get, event: Erased) -> list[Change]:
+    row = _conversation(get, event.now.conversation_id)
+    after = replace(
+        row, seq=event.now.seq, status="erased", contact_id=None, endpoint=None, linked_by=None, activity={}, calls={}
+    )
+    return [(conversation_key(row.conversation_id), after)]

@@ -1,0 +1,87 @@
+"""Who a record is for, where that lives, and the ids that depend only on what was ordered in the log."""
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+EntityKind = Literal["contact", "endpoint", "aliases", "conversation", "partition"]
+
+_VERSION_8 = 0x8 << 76
+_VARIANT_RFC_9562 = 0b10 << 62
+_CUSTOM_BITS = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)
+_HEX_OF_HASH = 8
+
+
+class Entity(NamedTuple):
+    """What a log record is for: one row's owner, in one partition.
+
+    `key` is the contact id, the endpoint (`tel:+27821234567`, or `anonymous/<channel>/<interaction id>` for a
+    withheld party), the conversation id, the empty string for a tenant's aliases, or the number of a partition.
+    """
+
+    tenant: str
+    kind: EntityKind
+    key: str
+
+
+class Place(NamedTuple):
+    """Where a record stands: the topic without its namespace, the partition and the offset."""
+
+    stream: str
+    partition: int
+    offset: int
+
+
+@lru_cache(maxsize=65_536)
+def digest(*words: str) -> bytes:
+    """Return 16 bytes that name `words`; the words cannot be read back, so a key made of them holds no address."""
+    return blake2b("\0".join(words).encode(), digest_size=16).digest()
+
+
+def entity_hash(entity: Entity) -> int:
+    """Return the 32 bits that place `entity`: of a conversation, those of the entity that opened it."""
+    if entity.kind == "conversation":
+        return conversation_hash(entity.key)
+    return int.from_bytes(digest(*entity)[:4], "big")
+
+
+def conversation_hash(conversation_id: str) -> int:
+    """Return the first 32 bits of the id; a string that is no UUID has no home of its own and is hashed."""
+    head = conversation_id[:_HEX_OF_HASH]
+    try:
+        return int(head, 16) if len(conversation_id) == len(str(UUID(int=0))) else _hash_of_text(conversation_id)
+    except ValueError:
+        return _hash_of_text(conversation_id)
+
+
+def _hash_of_text(text: str) -> int:
+    return int.from_bytes(digest(text)[:4], "big")
+
+
+def home(entity: Entity, partitions: int) -> int:
+    """Return the partition of `entity`; the same function everywhere."""
+    if entity.kind == "partition":
+        return int(entity.key)
+    return entity_hash(entity) % partitions
+
+
+def conversation_id(opener: Entity, cause: Place) -> str:
+    """Return the UUIDv8 of the conversation that the record at `cause` opened at `opener`.
+
+    The first 32 bits are the hash of the opener, so that an id's first home is found with arithmetic; the rest is a
+    digest of tenant, entity and place. Source: RFC 9562 section 5.8.
+    """
+    rest = blake2b("\0".join((*opener, cause.stream, str(cause.partition), str(cause.offset))).encode(), digest_size=12)
+    value = (entity_hash(opener) << 96) | int.from_bytes(rest.digest(), "big")
+    return _uuid8(value)
+
+
+def update_id(*words: str) -> str:
+    """Return the UUIDv8 of an update: of a conversation's, its id and `seq`; of a contact's, type, ids and place."""
+    return _uuid8(int.from_bytes(blake2b("\0".join(words).encode(), digest_size=16).digest(), "big"))
+
+
+def _uuid8(value: int) -> str:
+    text = f"{(value & _CUSTOM_BITS) | _VERSION_8 | _VARIANT_RFC_9562:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,166 @@
+"""Merging contacts: aliases decide in one order, the survivor is asked, the merged-away contact moves over."""
+
+from dataclasses import replace
+
+from interaction_router.domain.contacts import bury, claim_all, settle
+from interaction_router.domain.events import AliasMade, RowGone
+from interaction_router.domain.handover import carry, in_records, index_parts, learn, pass_by, take
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.messages import (
+    AliasEnded,
+    BecomeAlias,
+    ContactMerged,
+    ContactMoved,
+    EdgeStruck,
+    EndpointClaimed,
+    EndpointReleased,
+    EraseAsked,
+    MergeAllowed,
+)
+from interaction_router.domain.rows import Alias, Contact, Conversation, aliases_key, conversation_key
+from interaction_router.domain.turn import Turn
+
+
+def merged(turn: Turn, message: ContactMerged) -> None:
+    """A merge is asked for: the aliases say whether it would go round, or is in force already."""
+    away, into = _root(turn, message.contact_id), _root(turn, message.into)
+    if message.contact_id == message.into or (away == into == message.contact_id):
+        turn.refuse("contact_merge_cycle", "the contact would become an alias of itself", field="into")
+    elif away != into:
+        turn.put(aliases_key(turn.tenant, away), Alias(into))
+        turn.send(Entity(turn.tenant, "contact", into), MergeAllowed(away, into))
+
+
+def _root(turn: Turn, contact_id: str) -> str:
+    edge = turn.get(aliases_key(turn.tenant, contact_id), Alias)
+    while edge is not None:
+        contact_id = edge.into
+        edge = turn.get(aliases_key(turn.tenant, contact_id), Alias)
+    return contact_id
+
+
+def edge_struck(turn: Turn, message: EdgeStruck) -> None:
+    """The merge does not stand, or no longer."""
+    key = aliases_key(turn.tenant, message.contact_id)
+    if turn.get(key, Alias) is not None:
+        turn.emit(RowGone(key))
+
+
+def allowed(turn: Turn, message: MergeAllowed) -> None:
+    """The survivor says whether it is known."""
+    survivor = turn.contact(turn.record.to.key)
+    if survivor.state == "alias" and survivor.into is not None:
+        turn.send(Entity(turn.tenant, "contact", survivor.into), replace(message, into=survivor.into))
+    elif survivor.state == "live":
+        become = BecomeAlias(message.contact_id, message.into)
+        turn.send(Entity(turn.tenant, "contact", message.contact_id), become)
+    else:
+        _refuse(turn, message.contact_id, message.into, "into")
+
+
+def _refuse(turn: Turn, contact_id: str, into: str, field: str) -> None:
+    turn.refuse("contact_unknown", "no contact of this id is saved", field=field)
+    turn.send(Entity(turn.tenant, "aliases", ""), EdgeStruck(contact_id, into))
+
+
+def become_alias(turn: Turn, message: BecomeAlias) -> None:
+    """The merged-away contact goes over with all that is open or its endpoints'; its history stays."""
+    contact = turn.contact(message.contact_id)
+    if contact.state == "alias" and contact.into == message.into:
+        return
+    if contact.state != "live":
+        _refuse(turn, message.contact_id, message.into, "contact_id")
+        return
+    survivor = Entity(turn.tenant, "contact", message.into)
+    index = turn.index(turn.record.to)
+    going = [*((contact.open,) if contact.open else ()), *contact.arrived]
+    turn.need(map(conversation_key, going))
+    rows = [row for row in map(turn.conversation, going) if isinstance(row, Conversation)]
+    moved = ContactMoved(
+        contact_id=contact.contact_id,
+        endpoints=tuple(party for party, claim in contact.endpoints.items() if claim.state != "refused"),
+        aliases=(*contact.aliases, contact.contact_id),
+        open=contact.open,
+        arrived=contact.arrived,
+    )
+    part = replace(moved, endpoints=(), aliases=(), open=None, arrived=(), final=False)
+    for group in in_records(carry(turn, rows, index, survivor)):
+        turn.send(survivor, replace(part, carried=group))
+    stays = {field: entry.conversation_id for field, entry in index.items() if entry.conversation_id not in going}
+    *parts, last = index_parts(stays)
+    for each in parts:
+        turn.send(survivor, replace(part, index=each))
+    turn.send(survivor, replace(moved, index=last))
+    alias = Contact(
+        contact.tenant,
+        contact.contact_id,
+        "alias",
+        into=message.into,
+        saves=contact.saves,
+        commands=contact.commands,
+    )
+    turn.put_contact(alias)
+    turn.emit(AliasMade(contact.contact_id, message.into))
+
+
+def moved(turn: Turn, message: ContactMoved) -> None:
+    """What a merged-away contact had comes to the survivor: learnt first, then claimed."""
+    survivor = turn.contact(turn.record.to.key)
+    away = Entity(turn.tenant, "contact", message.contact_id)
+    if survivor.state == "alias" and survivor.into is not None:
+        into = Entity(turn.tenant, "contact", survivor.into)
+        pass_by(turn, message.carried, into)
+        learn(turn, message.index, away)
+        turn.send(into, message)
+        return
+    take(turn, message.carried)
+    learn(turn, message.index, away)
+    if not message.final:
+        return
+    if survivor.state == "live":
+        _join_contacts(turn, survivor, message)
+    else:
+        _move_to_gone(turn, survivor, message)
+
+
+def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
+    survivor = replace(
+        survivor,
+        saves=survivor.saves + 1,
+        aliases=(*survivor.aliases, *message.aliases),
+        arrived=(*survivor.arrived, *message.arrived),
+    )
+    turn.put_contact(survivor)
+    if message.open is not None:
+        _merge_open(turn, survivor, turn.here(message.open))
+    claim_all(turn, turn.contact(survivor.contact_id), message.endpoints, via=message.contact_id)
+
+
+def _merge_open(turn: Turn, survivor: Contact, theirs: Conversation) -> None:
+    """Of two open conversations the one that was opened first survives; the other is closed into it."""
+    if survivor.open is not None:
+        ours = turn.here(survivor.open)
+        if ours.opened_order < theirs.opened_order:
+            turn.close(theirs, "merged", into=ours.conversation_id)
+            return
+        turn.close(ours, "merged", into=theirs.conversation_id)
+    turn.link(theirs, survivor.contact_id, "merge")
+
+
+def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
+    """The survivor was deleted meanwhile: close, let go, and end the aliases at once."""
+    number = survivor.saves + 1
+    turn.put_contact(replace(survivor, saves=number, arrived=(*survivor.arrived, *message.arrived)))
+    if message.open is not None:
+        bury(turn, survivor, turn.link(turn.here(message.open), survivor.contact_id, "merge"))
+    settle(turn, survivor.contact_id)
+    for party in message.endpoints:
+        endpoint = Entity(turn.tenant, "endpoint", party)
+        claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)
+        turn.send(endpoint, claim)
+        turn.send(endpoint, EndpointReleased(party, survivor.contact_id, number))
+    for alias in message.aliases:
+        turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, survivor.contact_id))
+        if survivor.state == "erased":
+            erase = EraseAsked(alias, survivor.commands[-1])
+            turn.send(Entity(turn.tenant, "contact", alias), erase)

@@ -1,0 +1,198 @@
+"""The rows that decisions read: what an entity is now. A partition's rows are the fold of its outcomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from interaction_router.domain.ids import Entity, digest
+from interaction_router.domain.interactions import Interaction
+
+ContactState = Literal["absent", "live", "deleted", "erased", "alias"]
+ClaimState = Literal["claimed", "confirmed", "refused"]
+ConversationStatus = Literal["open", "closed", "erased"]
+CloseReason = Literal["requested", "idle", "superseded", "merged", "contact_deleted"]
+LinkedBy = Literal["save", "hand", "merge"]
+
+
+class RowKey(NamedTuple):
+    """Where a row is kept within its partition: a bucket, and a field of it; a row that is a bucket has no field."""
+
+    bucket: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a contact knows of one of its endpoints: the number of the save that claims it, and the answer."""
+
+    number: int
+    state: ClaimState
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A conversation that a contact's next one goes on from."""
+
+    conversation_id: str
+    closed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A customer: saved, gone, or the alias of another.
+
+    `saves` counts on through deletion and numbers the claims. `arrived` are unlinked conversations that endpoints
+    have handed over and that wait until every claim is answered. `last` was its open conversation last; `history`
+    closed last of those that a save linked closed.
+    """
+
+    tenant: str
+    contact_id: str
+    state: ContactState
+    into: str | None = None
+    name: str | None = None
+    saves: int = 0
+    endpoints: Mapping[str, Claim] = field(default_factory=dict)
+    open: str | None = None
+    last: Last | None = None
+    history: Last | None = None
+    arrived: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address: the contact that owns it, by which of its claims. Where there is no row, there is no index."""
+
+    owner: str | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """The edge from a merged-away contact to the one that it went into."""
+
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation, in the partition of the entity that owns it now.
+
+    `activity` is the log time of the last activity by channel, `calls` the log time at which each call began that
+    has not ended; both decide idle closing. `commands` are the ids of the commands that it has seen.
+    """
+
+    conversation_id: str
+    tenant: str
+    owner: Entity
+    seq: int
+    status: ConversationStatus
+    contact_id: str | None
+    endpoint: str | None
+    opened_at_ms: int
+    opened_offset: int
+    previous: str | None = None
+    closed_at_ms: int | None = None
+    close_reason: CloseReason | None = None
+    linked_by: LinkedBy | None = None
+    interaction_count: int = 0
+    channels: Mapping[str, int] = field(default_factory=dict)
+    last_interaction_at_ms: int | None = None
+    activity: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+
+    @property
+    def opened_order(self) -> tuple[int, int, str]:
+        """The place in the order of opening, across homes too."""
+        return (self.opened_at_ms, self.opened_offset, self.conversation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The stub of a conversation that has gone to another entity."""
+
+    conversation_id: str
+    tenant: str
+    to: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an entity's index knows of one interaction.
+
+    Where its conversation is elsewhere, `to` says with whom and the rest is empty. `seen` are the events that change
+    nothing any more, `<status>/<event id>`. `agent_named_at_ms` is when the event happened that named the agent.
+    """
+
+    conversation_id: str
+    to: Entity | None = None
+    seen: tuple[str, ...] = ()
+    agent_named_at_ms: int | None = None
+    interaction: Interaction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that decide, as the log has them; a partition's owner writes them there where they change.
+
+    Spans are milliseconds; a channel that `idle_close_ms` does not name keeps its conversations open.
+    """
+
+    dedup_window_ms: int = 7 * 86_400_000
+    late_grace_ms: int = 600_000
+    idle_close_ms: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Head:
+    """How far a partition is: its log time, and how far each stream's repeats are known.
+
+    `watermarks` has, for a stream and its partition, the offset and the index there of the highest record taken.
+    """
+
+    log_time_ms: int = 0
+    watermarks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+
+Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Policy
+
+POLICY = RowKey("policy")
+
+
+def contact_key(tenant: str, contact_id: str) -> RowKey:
+    """Return the key of a contact's row."""
+    return RowKey(f"contact:{tenant}/{contact_id}")
+
+
+def endpoint_key(tenant: str, party: str) -> RowKey:
+    """Return the key of an endpoint's row; it holds no address, so that erasing a contact leaves none behind."""
+    return RowKey(f"endpoint:{digest(tenant, 'endpoint', party).hex()}")
+
+
+def aliases_key(tenant: str, contact_id: str) -> RowKey:
+    """Return the key of the edge from a merged-away contact."""
+    return RowKey(f"aliases:{tenant}", contact_id)
+
+
+def conversation_key(conversation_id: str) -> RowKey:
+    """Return the key of a conversation's row or stub."""
+    return RowKey(f"conversation:{conversation_id}")
+
+
+def index_bucket(owner: Entity) -> str:
+    """Return the bucket of an entity's interaction index."""
+    row = contact_key(owner.tenant, owner.key) if owner.kind == "contact" else endpoint_key(owner.tenant, owner.key)
+    return f"interactions:{row.bucket}"
+
+
+def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
+    """Return what names an interaction in every index: first its endpoint, then the exchange."""
+    return endpoint_prefix(tenant, party) + digest(tenant, party, channel, interaction_id)[:12].hex()
+
+
+def endpoint_prefix(tenant: str, party: str) -> str:
+    """Return how the fields of an endpoint's interactions begin, in whatever index they stand."""
+    return digest(tenant, "endpoint", party)[:8].hex()

@@ -1,0 +1,158 @@
+"""What the application needs of the outside: the log and the tables, each with an embedded and a real adapter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from interaction_router.domain.rows import RowKey
+
+
+class Outgoing(NamedTuple):
+    """A record to append."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
+
+
+class Received(Protocol):
+    """A record as it was read; aiokafka's `ConsumerRecord` is one."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Bounds(NamedTuple):
+    """The first offset that is still there, and the one that the next record will get."""
+
+    first: int
+    end: int
+
+
+class Log(Protocol):
+    """Topics of ordered partitions. A stream is a topic's name without its namespace.
+
+    Every method raises `RetryableError` where the log does not answer, `FatalError` where a topic is missing or the
+    permission for it.
+    """
+
+    async def partitions(self, stream: str) -> int:
+        """Return how many partitions the stream has."""
+        ...
+
+    async def lineage(self, stream: str) -> str:
+        """Return what tells this topic from one of the same name that was made before or after it."""
+        ...
+
+    async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        """Append in order, one request in flight at a time; return the offsets once all replicas have them.
+
+        After an error any first part of the records may have been appended, and none is retried in the background.
+        """
+        ...
+
+    async def read(self, stream: str, partition: int, start: int, *, limit: int = 1000) -> Sequence[Received]:
+        """Return records from `start` on that are there now, at most about `limit`; none only at the end."""
+        ...
+
+    async def bounds(self, stream: str, partition: int) -> Bounds:
+        """Return where the partition begins and ends now, as the leader has it."""
+        ...
+
+    async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
+        """Return the first offset whose record is stamped `timestamp_ms` or later; the end where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows, in the order asked for, as they stood at one moment, with how far the tables were then.
+
+    `applied` is the last log offset folded into the tables, -1 for none.
+    """
+
+    applied: int
+    rows: Sequence[bytes | None]
+    buckets: Sequence[Mapping[str, bytes]]
+
+
+@dataclass(slots=True)
+class Writes:
+    """What one batch does to a partition's tables: rows, and members of sorted sets by their scores."""
+
+    puts: dict[RowKey, bytes] = field(default_factory=dict)
+    deletes: set[RowKey] = field(default_factory=set)
+    scores: dict[tuple[str, str], float] = field(default_factory=dict)
+    unscores: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Tables(Protocol):
+    """The rows of each partition: a bucket is one value (`field` empty) or a map of fields.
+
+    Every method raises `RetryableError` where the tables do not answer or are full, `FatalError` where they could
+    lose rows by their configuration.
+    """
+
+    async def load(self, partition: int, keys: Sequence[RowKey], buckets: Sequence[str] = ()) -> Loaded:
+        """Return single rows and whole buckets together with `applied`, all of one moment."""
+        ...
+
+    async def apply(self, partition: int, *, after: int, applied: int, writes: Writes) -> int:
+        """Write it all at once iff `applied` is still `after`, and set it; return what `applied` is then."""
+        ...
+
+    async def clear(self, partition: int) -> None:
+        """Forget all of a partition."""
+        ...
+
+    async def peek(self, keys: Sequence[tuple[int, RowKey]]) -> list[bytes | None]:
+        """Return rows of any partitions, of any moment: for hints and for people."""
+        ...
+
+    async def scored(
+        self, partition: int, name: str, *, low: float, high: float, limit: int, newest_first: bool = False
+    ) -> list[tuple[str, float]]:
+        """Return members of a sorted set with scores from `low` to `high`, in order."""
+        ...
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...
+
+
+class Stage(Protocol):
+    """What a shell drives: it hands over each partition's records in order, a batch at a time.
+
+    The shell calls `handle` for one partition again only after the last call has ended; calls for different
+    partitions overlap. A `RetryableError` means: try again, from where `handle` says then.
+    """
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """The streams to subscribe."""
+        ...
+
+    async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
+        """Take the records and return the offset to go on from: past the last one, or wherever it has to be."""
+        ...
+
+    async def committed(self, stream: str, partition: int) -> int | None:
+        """Return where the stage itself knows to start, None where the shell's own committed offset does."""
+        ...
+
+    def forget(self, stream: str, partition: int) -> None:
+        """The partition is somebody else's from now on: what is under way for it is dead."""
+        ...
