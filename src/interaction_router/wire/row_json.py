@@ -1,0 +1,116 @@
+"""The rows of the tables as JSON; conversations and index entries, which every interaction writes, by hand."""
+
+from typing import Any, Final
+
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.rows import Alias, Contact, Conversation, Endpoint, Entry, Head, Moved, Policy, Row
+from interaction_router.wire.interaction_json import interaction_json, read_interaction
+from interaction_router.wire.shapes import Tags
+
+ROWS: Final = Tags(
+    {
+        "contact": Contact,
+        "endpoint": Endpoint,
+        "alias": Alias,
+        "conversation": Conversation,
+        "moved": Moved,
+        "entry": Entry,
+        "policy": Policy,
+    }
+)
+_CONVERSATION_DEFAULTS: Final[tuple[tuple[str, object], ...]] = (
+    ("previous", None),
+    ("closed_at_ms", None),
+    ("close_reason", None),
+    ("linked_by", None),
+    ("interaction_count", 0),
+    ("channels", {}),
+    ("last_interaction_at_ms", None),
+    ("activity", {}),
+    ("calls", {}),
+    ("commands", ()),
+)
+
+
+def plain_row(row: Row) -> dict[str, Any]:
+    """Return the row's JSON object, ready for `shapes.dumps`."""
+    if isinstance(row, Conversation):
+        return _plain_conversation(row)
+    if isinstance(row, Entry):
+        return _plain_entry(row)
+    return ROWS.plain(row)
+
+
+def read_row(fields: dict[str, Any]) -> Row:
+    """Return the row of its JSON object, which is used up."""
+    kind = fields["type"]
+    if kind == "conversation":
+        return _read_conversation(fields)
+    if kind == "entry":
+        return _read_entry(fields)
+    row: Row = ROWS.read(fields)
+    return row
+
+
+def _plain_conversation(row: Conversation) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "type": "conversation",
+        "conversation_id": row.conversation_id,
+        "tenant": row.tenant,
+        "owner": [*row.owner],
+        "seq": row.seq,
+        "status": row.status,
+        "contact_id": row.contact_id,
+        "endpoint": row.endpoint,
+        "opened_at_ms": row.opened_at_ms,
+        "opened_offset": row.opened_offset,
+    }
+    for name, default in _CONVERSATION_DEFAULTS:
+        value = getattr(row, name)
+        if value != default:
+            fields[name] = value
+    return fields
+
+
+def _read_conversation(fields: dict[str, Any]) -> Conversation:
+    del fields["type"]
+    fields["owner"] = Entity(*fields["owner"])
+    if "commands" in fields:
+        fields["commands"] = tuple(fields["commands"])
+    return Conversation(**fields)
+
+
+def _plain_entry(row: Entry) -> dict[str, Any]:
+    fields: dict[str, Any] = {"type": "entry", "conversation_id": row.conversation_id}
+    if row.to is not None:
+        fields["to"] = [*row.to]
+    if row.seen:
+        fields["seen"] = row.seen
+    if row.agent_named_at_ms is not None:
+        fields["agent_named_at_ms"] = row.agent_named_at_ms
+    if row.interaction is not None:
+        fields["interaction"] = interaction_json(row.interaction)
+    return fields
+
+
+def _read_entry(fields: dict[str, Any]) -> Entry:
+    to, interaction = fields.get("to"), fields.get("interaction")
+    return Entry(
+        fields["conversation_id"],
+        None if to is None else Entity(*to),
+        tuple(fields.get("seen", ())),
+        fields.get("agent_named_at_ms"),
+        None if interaction is None else read_interaction(interaction),
+    )
+
+
+def plain_head(head: Head) -> dict[str, Any]:
+    """Return how far a partition is: its log time, and one list a stream's partition."""
+    marks = [[*stream, *mark] for stream, mark in head.watermarks.items()]
+    return {"log_time_ms": head.log_time_ms, "watermarks": marks}
+
+
+def read_head(fields: dict[str, Any]) -> Head:
+    """Return what `plain_head` was given."""
+    marks = {(stream, partition): (offset, index) for stream, partition, offset, index in fields["watermarks"]}
+    return Head(fields["log_time_ms"], marks)
