@@ -59,7 +59,7 @@ def _plain(value: object) -> object:
 
 def plain_fields(value: Any) -> dict[str, Any]:
     """Return a dataclass's fields, without those that stand at their default."""
-    return {name: field for name, default in _defaults(type(value)) if (field := getattr(value, name)) != default}
+    return {name: field for name, default in _defaults(value.__class__) if (field := getattr(value, name)) != default}
 
 
 @cache

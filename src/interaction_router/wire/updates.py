@@ -1,0 +1,241 @@
+"""What the router tells its subscribers: updates, conversations as they stand and dead letters (7 to 9 of the contract).
+
+All are views of outcomes: the same outcome gives the same bytes, ids and times included.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, assert_never
+
+import orjson
+
+from interaction_router.domain.errors import RejectedError
+from interaction_router.domain.events import (
+    AliasMade,
+    Closed,
+    Conflicted,
+    ConversationEvent,
+    Erased,
+    InteractionAdded,
+    InteractionUpdated,
+    Linked,
+    Opened,
+    Outcome,
+    Refusal,
+    RowGone,
+    RowPut,
+    Unlinked,
+)
+from interaction_router.domain.ids import Place, update_id
+from interaction_router.domain.messages import Raw
+from interaction_router.domain.rows import Conversation
+from interaction_router.ports import Outgoing
+from interaction_router.wire.interaction_json import interaction_json
+from interaction_router.wire.times import spell_time
+
+LOG_STREAM: Final = "internal.log"
+DeadLetterStage: TypeAlias = Literal["intake", "assignment", "receive"]
+
+_CONTENT_TYPE: Final = ("content-type", b"application/json")
+_SPEC_VERSION: Final = ("ce_specversion", b"1.0")
+_TYPE_HEADERS: Final = {
+    kind: ("ce_type", f"{kind}.v1".encode())
+    for kind in (
+        "conversation.opened",
+        "conversation.interaction_added",
+        "conversation.interaction_updated",
+        "conversation.linked",
+        "conversation.unlinked",
+        "conversation.closed",
+        "conversation.erased",
+        "contact.conflict",
+        "contact.merged",
+    )
+}
+
+Fields: TypeAlias = dict[str, Any]  # Any: what orjson takes, fragments too
+
+
+class Update(NamedTuple):
+    """An update for `NS.conversations.v1`; one of a contact names no conversation."""
+
+    conversation_id: str | None
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+class _Occasion(NamedTuple):
+    """What all updates of one outcome share."""
+
+    tenant: str
+    at: str
+    topic: str
+    cause: Place
+    time_header: tuple[str, bytes]
+    last_headers: tuple[tuple[str, bytes], ...]
+
+
+def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[Update]:
+    """Return the updates of an outcome that stands on `partition`, in their order.
+
+    Where no record from outside is the cause, as of a timer, it is the log record that the outcome is of.
+    """
+    if not outcome.decision.events:
+        return []
+    at = spell_time(outcome.decision.log_time_ms)
+    cause = outcome.cause or Place(LOG_STREAM, partition, outcome.offset)
+    last: tuple[tuple[str, bytes], ...] = (("ce_source", f"/{namespace}".encode()), _CONTENT_TYPE)
+    if outcome.trace is not None:
+        last = (*last, ("traceparent", outcome.trace.encode()))
+    occasion = _Occasion(outcome.tenant, at, f"{namespace}.{cause.stream}", cause, ("ce_time", at.encode()), last)
+    return [_update(event, occasion) for event in outcome.decision.events if not isinstance(event, RowPut | RowGone)]
+
+
+def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasion) -> Update:
+    match event:
+        case Conflicted():
+            own = {"owner_contact_id": event.owner_contact_id, "endpoint": event.endpoint}
+            return _of_contact("contact.conflict", event.contact_id, own, "saved", occasion)
+        case AliasMade():
+            return _of_contact("contact.merged", event.contact_id, {"into": event.into}, "merged", occasion)
+        case _:
+            return _of_conversation(event, occasion)
+
+
+def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
+    now, cause = event.now, occasion.cause
+    update = update_id(now.conversation_id, str(now.seq))
+    kind, own = _particulars(event)
+    fields = {
+        "type": kind,
+        "id": update,
+        "tenant": occasion.tenant,
+        "conversation_id": now.conversation_id,
+        "seq": now.seq,
+        "at": occasion.at,
+        "contact_id": now.contact_id,
+        "endpoint": now.endpoint,
+        "status": now.status,
+        **own,
+        "cause": {
+            "topic": occasion.topic,
+            "partition": cause.partition,
+            "offset": cause.offset,
+            "rule": now.rule,
+        },
+    }
+    key = now.conversation_id.encode()
+    headers = (
+        _SPEC_VERSION,
+        ("ce_id", update.encode()),
+        _TYPE_HEADERS[kind],
+        ("ce_subject", key),
+        occasion.time_header,
+        *occasion.last_headers,
+    )
+    return Update(now.conversation_id, key, orjson.dumps(fields), headers)
+
+
+def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
+    match event:
+        case InteractionAdded():
+            return "conversation.interaction_added", {"interaction": interaction_json(event.interaction)}
+        case InteractionUpdated():
+            return "conversation.interaction_updated", {"interaction": interaction_json(event.interaction)}
+        case Opened():
+            linked = event.now.contact_id is not None
+            return "conversation.opened", {"linked": linked, "previous_conversation_id": event.previous}
+        case Linked():
+            return "conversation.linked", {"by": event.by}
+        case Unlinked():
+            return "conversation.unlinked", {"by": "hand"}
+        case Closed():
+            into = {} if event.into is None else {"into": event.into}
+            return "conversation.closed", {"reason": event.reason, **into}
+        case Erased():
+            return "conversation.erased", {}
+        case _:
+            assert_never(event)
+
+
+def _of_contact(kind: str, contact_id: str, own: dict[str, str], rule: str, occasion: _Occasion) -> Update:
+    tenant, cause = occasion.tenant, occasion.cause
+    place = (cause.stream, str(cause.partition), str(cause.offset))
+    update = update_id(kind, tenant, contact_id, *own.values(), *place)
+    fields = {
+        "type": kind,
+        "id": update,
+        "tenant": tenant,
+        "at": occasion.at,
+        "contact_id": contact_id,
+        **own,
+        "cause": {"topic": occasion.topic, "partition": cause.partition, "offset": cause.offset, "rule": rule},
+    }
+    headers = (
+        _SPEC_VERSION,
+        ("ce_id", update.encode()),
+        _TYPE_HEADERS[kind],
+        occasion.time_header,
+        *occasion.last_headers,
+    )
+    return Update(None, f"{tenant}|{contact_id}".encode(), orjson.dumps(fields), headers)
+
+
+def state_record(conversation: Conversation) -> Outgoing:
+    """Return the conversation as it stands, for the compacted topic; a tombstone of an erased one."""
+    key = conversation.conversation_id.encode()
+    if conversation.status == "erased":
+        return Outgoing(key, None)
+    last_ms, closed_ms = conversation.last_interaction_at_ms, conversation.closed_at_ms
+    value = orjson.dumps(
+        {
+            "tenant": conversation.tenant,
+            "conversation_id": conversation.conversation_id,
+            "seq": conversation.seq,
+            "status": conversation.status,
+            "contact_id": conversation.contact_id,
+            "endpoint": conversation.endpoint,
+            "opened_at": spell_time(conversation.opened_at_ms),
+            "closed_at": None if closed_ms is None else spell_time(closed_ms),
+            "close_reason": conversation.close_reason,
+            "previous_conversation_id": conversation.previous,
+            "interaction_count": conversation.interaction_count,
+            "channels": conversation.channels,
+            "last_interaction_at": None if last_ms is None else spell_time(last_ms),
+        }
+    )
+    return Outgoing(key, value)
+
+
+def refusal_of(error: RejectedError) -> Refusal:
+    """Return what the dead letter of a rejected record says."""
+    return Refusal(error.code, error.cause, error.field)
+
+
+def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Place, namespace: str) -> Outgoing:
+    """Return the refused record, bytes intact, with why and from where; what it came with stands before."""
+    return Outgoing(
+        raw.key,
+        raw.value,
+        (
+            *raw.headers,
+            *_reasons(refusal, stage),
+            ("dlq_topic", f"{namespace}.{place.stream}".encode()),
+            ("dlq_partition", str(place.partition).encode()),
+            ("dlq_offset", str(place.offset).encode()),
+        ),
+    )
+
+
+def unread_payload(raw: Raw, refusal: Refusal, *, source: str) -> Outgoing:
+    """Return an authentic payload that a receiver cannot read; `source` is `gateways/<vendor>/<tenant>`."""
+    return Outgoing(raw.key, raw.value, (*raw.headers, *_reasons(refusal, "receive"), ("dlq_topic", source.encode())))
+
+
+def _reasons(refusal: Refusal, stage: DeadLetterStage) -> tuple[tuple[str, bytes], ...]:
+    message = refusal.message if refusal.field is None else f"{refusal.field}: {refusal.message}"
+    return (
+        ("dlq_code", refusal.code.encode()),
+        ("dlq_message", message.encode()),
+        ("dlq_stage", stage.encode()),
+    )
