@@ -1,0 +1,48 @@
+"""`config`: check, show and explain the settings."""
+
+import click
+
+from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.invocation import Invocation, json_option
+
+
+@click.group("config", cls=RouterGroup, short_help="Check, show and explain the settings.")
+def noun() -> None:
+    """Check, show and explain the settings."""
+
+
+@noun.command()
+@json_option
+@click.pass_obj
+def check(invocation: Invocation) -> None:
+    """Read all settings and list everything that is wrong; exit 78 if anything is."""
+    resolved = invocation.resolve()
+    places = sorted({str(place) for place in resolved.places.values()})
+    if invocation.as_json:
+        invocation.output.document({"valid": True, "places": places})
+    else:
+        invocation.output.text(f"valid: {len(resolved.places)} set, all others at their defaults")
+
+
+@noun.command()
+@click.option("--changed", is_flag=True, help="Leave out what is at its default.")
+@json_option
+@click.pass_obj
+def show(invocation: Invocation, *, changed: bool) -> None:
+    """Print every setting in force with where it comes from, secrets masked."""
+    rows = [
+        {"setting": item.name, "value": item.value, "source": item.place.kind, "at": item.place.detail or None}
+        for item in invocation.resolve().effective()
+        if not (changed and item.place.kind == "default")
+    ]
+    columns = {"setting": "setting", "value": "value", "source": "source", "at": "at"}
+    invocation.output.table(rows, columns, empty="every setting is at its default")
+
+
+@noun.command()
+@click.pass_obj
+def docs(invocation: Invocation) -> None:
+    """Print the reference of all settings, in Markdown."""
+    from interaction_router.settings.page import reference_page  # noqa: PLC0415 - no other command needs it
+
+    invocation.output.text(reference_page())

@@ -1,0 +1,20 @@
+"""Which nouns there are. A noun is one file here, with a command `noun` in it, and one line in `NOUNS`."""
+
+from typing import Final, NamedTuple
+
+
+class Noun(NamedTuple):
+    """A noun's heading in the help, and its first line there; the file is loaded only when the noun is used."""
+
+    heading: str
+    summary: str
+
+
+RUN = "Run"
+LOOK = "Look and act"
+SET_UP = "Set up"
+
+NOUNS: Final = {
+    "config": Noun(SET_UP, "Check, show and explain the settings."),
+    "completion": Noun(SET_UP, "Print the completion script of a shell."),
+}

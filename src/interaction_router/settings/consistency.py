@@ -1,0 +1,88 @@
+"""Faults between settings that are each right by themselves."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from interaction_router.settings.model import KafkaSettings, RedisSettings, Settings, TopicsSettings
+from interaction_router.settings.names import Name
+
+
+class Contradiction(NamedTuple):
+    """A setting that cannot stand beside the others."""
+
+    name: Name
+    cause: str
+    suggestion: str | None = None
+
+
+def contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """Go through the settings that contradict each other, each told at the one to change first."""
+    yield from _of_channels(settings)
+    yield from _of_kafka(settings.kafka)
+    yield from _of_redis(settings.redis)
+    yield from _of_topics(settings.topics)
+
+
+def _of_channels(settings: Settings) -> Iterator[Contradiction]:
+    for channel in settings.idle_close:
+        if channel not in settings.channels:
+            meant = get_close_matches(channel, settings.channels, n=1)
+            yield Contradiction(
+                ("idle_close", channel),
+                f"is none of the channels ({', '.join(settings.channels)})",
+                f"idle_close.{meant[0]}" if meant else None,
+            )
+
+
+def _of_kafka(kafka: KafkaSettings) -> Iterator[Contradiction]:
+    if kafka.heartbeat_interval >= kafka.session_timeout:
+        yield Contradiction(("kafka", "heartbeat_interval"), "must be shorter than kafka.session_timeout")
+    logs_in = kafka.security_protocol.startswith("SASL")
+    for field in ("sasl_username", "sasl_password"):
+        given = getattr(kafka, field) is not None
+        if logs_in and not given:
+            yield Contradiction(
+                ("kafka", field), f"is needed where kafka.security_protocol is {kafka.security_protocol}"
+            )
+        if given and not logs_in:
+            yield Contradiction(
+                ("kafka", field),
+                f"is never used: kafka.security_protocol is {kafka.security_protocol}, not SASL_PLAINTEXT or SASL_SSL",
+            )
+    encrypted = kafka.security_protocol.endswith("SSL")
+    yield from _of_certificates("kafka", kafka, None if encrypted else "kafka.security_protocol is not SSL or SASL_SSL")
+
+
+def _of_redis(redis: RedisSettings) -> Iterator[Contradiction]:
+    url = redis.url.parts
+    encrypted = url.scheme == "rediss"
+    yield from _of_certificates("redis", redis, None if encrypted else "redis.url does not begin with rediss://")
+    if redis.password is not None and url.password:
+        yield Contradiction(("redis", "password"), "is also in redis.url: keep one")
+    if redis.username is not None and url.username:
+        yield Contradiction(("redis", "username"), "is also in redis.url: keep one")
+    if redis.cluster and url.scheme == "unix":
+        yield Contradiction(
+            ("redis", "cluster"), "needs redis.url to be redis:// or rediss://, a cluster has no socket"
+        )
+    if redis.cluster and url.path.strip("/") not in {"", "0"}:
+        yield Contradiction(("redis", "cluster"), "needs database 0 in redis.url, a cluster has no other")
+
+
+def _of_certificates(section: str, at: KafkaSettings | RedisSettings, unused: str | None) -> Iterator[Contradiction]:
+    """Check the client's certificate and key; `unused` says why TLS is off."""
+    if unused is not None:
+        for field in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if getattr(at, field) is not None:
+                yield Contradiction((section, field), f"is never used: {unused}")
+    if at.ssl_keyfile is not None and at.ssl_certfile is None:
+        yield Contradiction(
+            (section, "ssl_keyfile"), f"needs {section}.ssl_certfile, the certificate that it belongs to"
+        )
+
+
+def _of_topics(topics: TopicsSettings) -> Iterator[Contradiction]:
+    copies, needed = topics.replication_factor, topics.min_insync_replicas
+    if copies is not None and needed is not None and needed > copies:
+        yield Contradiction(("topics", "min_insync_replicas"), "must not be more than topics.replication_factor")
