@@ -1,0 +1,1 @@
+"""The log on Kafka: appending and reading, the Faust shell, and the topics."""
