@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import click
-from click.exceptions import NoArgsIsHelpError
+from click.exceptions import Exit, NoArgsIsHelpError
+from click.shell_completion import shell_complete
 
 from interaction_router import __version__
 from interaction_router.cli.faults import DONE, INTERRUPTED, exit_code, tell, tell_usage
 from interaction_router.cli.invocation import Invocation, shared_options
-from interaction_router.cli.nouns import NOUNS
+from interaction_router.cli.nouns import COMPLETION_VARIABLE, NOUNS, PROGRAM
 from interaction_router.domain.errors import RouterError
 
-PROGRAM = "interaction-router"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -87,10 +87,15 @@ def router() -> None:
 
 
 def run(args: Sequence[str], invocation: Invocation) -> int:
-    """Run one command line and return its exit code; errors are told on standard error."""
+    """Run one command line and return its exit code; errors are told on standard error.
+
+    A command that found a fault returns 1; one that returns nothing is done.
+    """
     as_json = "--json" in args
     try:
-        result = router.main(list(args), prog_name=PROGRAM, obj=invocation, standalone_mode=False)
+        with router.make_context(PROGRAM, list(args), obj=invocation) as context:
+            result = router.invoke(context)
+        sys.stdout.flush()
     except RouterError as error:
         tell(error, as_json=as_json)
         return exit_code(error)
@@ -100,6 +105,8 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     except click.ClickException as error:
         tell_usage(error, as_json=as_json)
         return error.exit_code
+    except Exit as request:
+        return request.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -111,4 +118,6 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
 
 def main() -> NoReturn:
     """Run the program with the process's arguments and environment."""
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        sys.exit(shell_complete(router, {}, PROGRAM, COMPLETION_VARIABLE, instruction))
     sys.exit(run(sys.argv[1:], Invocation(env=dict(os.environ))))

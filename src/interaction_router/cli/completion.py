@@ -4,8 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from interaction_router.cli.invocation import Invocation
-
-VARIABLE = "_INTERACTION_ROUTER_COMPLETE"
+from interaction_router.cli.nouns import COMPLETION_VARIABLE, PROGRAM
 
 
 @click.command("completion", short_help="Print the completion script of a shell.")
@@ -22,4 +21,4 @@ def noun(context: click.Context, shell: str) -> None:
     script = get_completion_class(shell)
     assert script is not None, "click has each of the choices"
     root = context.find_root()
-    context.ensure_object(Invocation).output.text(script(root.command, {}, "interaction-router", VARIABLE).source())
+    context.ensure_object(Invocation).output.text(script(root.command, {}, PROGRAM, COMPLETION_VARIABLE).source())

@@ -15,7 +15,10 @@ def noun() -> None:
 @json_option
 @click.pass_obj
 def check(invocation: Invocation) -> None:
-    """Read all settings and list everything that is wrong; exit 78 if anything is."""
+    """List everything that is wrong with the settings.
+
+    Exits with 78 where anything is.
+    """
     resolved = invocation.resolve()
     places = sorted({str(place) for place in resolved.places.values()})
     if invocation.as_json:
@@ -29,7 +32,10 @@ def check(invocation: Invocation) -> None:
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, *, changed: bool) -> None:
-    """Print every setting in force with where it comes from, secrets masked."""
+    """Print every setting in force and its source.
+
+    Secrets are masked; of a URL only the password is.
+    """
     rows = [
         {"setting": item.name, "value": item.value, "source": item.place.kind, "at": item.place.detail or None}
         for item in invocation.resolve().effective()

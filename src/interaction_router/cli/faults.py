@@ -48,7 +48,9 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> None:
     """Print what is wrong with the command line, and the help to ask for."""
     context = getattr(error, "ctx", None)
     hint = f"Try {context.command_path} --help." if isinstance(context, click.Context) else ""
-    cause = error.format_message().replace(" Did you mean", "; did you mean")
+    cause = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        cause = f"there is no option {error.option_name}; did you mean {error.possibilities[0]}?"
     if as_json:
         _print_json({"error": "usage", "cause": cause, "advice": hint})
     else:

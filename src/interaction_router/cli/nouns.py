@@ -10,6 +10,9 @@ class Noun(NamedTuple):
     summary: str
 
 
+PROGRAM: Final = "interaction-router"
+COMPLETION_VARIABLE: Final = "_INTERACTION_ROUTER_COMPLETE"
+
 RUN = "Run"
 LOOK = "Look and act"
 SET_UP = "Set up"

@@ -62,14 +62,14 @@ def safe(text: str) -> str:
 def cell(value: object) -> str:
     """Return how a table shows a value: `-` for none, lists with commas."""
     match value:
-        case None | "" | [] | {}:
+        case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(cell(item) for item in value)
+            return ", ".join(cell(item) for item in value) or "-"
         case Mapping():
-            return ", ".join(f"{safe(str(key))} {cell(item)}" for key, item in value.items())
+            return ", ".join(f"{safe(str(key))} {cell(item)}" for key, item in value.items()) or "-"
         case _:
             return safe(str(value))
 

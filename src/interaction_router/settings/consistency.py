@@ -66,7 +66,7 @@ def _of_redis(redis: RedisSettings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("redis", "cluster"), "needs redis.url to be redis:// or rediss://, a cluster has no socket"
         )
-    if redis.cluster and url.path.strip("/") not in {"", "0"}:
+    elif redis.cluster and url.path.strip("/") not in {"", "0"}:
         yield Contradiction(("redis", "cluster"), "needs database 0 in redis.url, a cluster has no other")
 
 

@@ -66,6 +66,9 @@ def leaves() -> Iterator[Leaf]:
 
 def nearest(name: Name) -> Name | None:
     """Return the existing name that a wrong one most likely means."""
+    spelled = {"_".join(filled): filled for leaf in leaves() for filled in [_filled(leaf.name, name)]}
+    if found := get_close_matches("_".join(name), list(spelled), n=1, cutoff=0.8):
+        return spelled[found[0]]
     known = 0
     kind: object = Settings
     while known < len(name) and (child := _child(kind, name[known])) is not None:
@@ -74,9 +77,7 @@ def nearest(name: Name) -> Name | None:
         siblings = get_close_matches(name[known], list(kind.model_fields), n=1)
         if siblings and shape_of(repaired := (*name[:known], siblings[0], *name[known + 1 :])):
             return repaired
-    spelled = {"_".join(filled): filled for leaf in leaves() for filled in [_filled(leaf.name, name)]}
-    found = get_close_matches("_".join(name), list(spelled), n=1, cutoff=0.8)
-    return spelled[found[0]] if found else None
+    return None
 
 
 def _filled(pattern: Name, name: Name) -> Name:
