@@ -34,7 +34,7 @@ def check(invocation: Invocation) -> None:
 def show(invocation: Invocation, *, changed: bool) -> None:
     """Print every setting in force and its source.
 
-    Secrets are masked; of a URL only the password is.
+    Secrets are masked; of a URL only what logs in is.
     """
     rows = [
         {"setting": item.name, "value": item.value, "source": item.place.kind, "at": item.place.detail or None}
