@@ -8,6 +8,15 @@ from interaction_router.domain.errors import FatalError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Loaded, Writes
 
+SCORED = """
+    SELECT member, score FROM score WHERE partition = ? AND name = ? AND score BETWEEN ? AND ?
+    ORDER BY score, member LIMIT ?
+"""
+SCORED_NEWEST_FIRST = """
+    SELECT member, score FROM score WHERE partition = ? AND name = ? AND score BETWEEN ? AND ?
+    ORDER BY score DESC, member DESC LIMIT ?
+"""
+
 
 class EmbeddedTables:
     """`ports.Tables` on an embedded database. One thread runs all statements, so each call is of one moment."""
@@ -52,13 +61,9 @@ class EmbeddedTables:
         self, partition: int, name: str, *, low: float, high: float, limit: int, newest_first: bool = False
     ) -> list[tuple[str, float]]:
         """Return members with scores from `low` to `high`; of equal scores by the bytes of the member."""
-        direction = "DESC" if newest_first else "ASC"
+        select = SCORED_NEWEST_FIRST if newest_first else SCORED
         with self._database.reading() as connection:
-            found = connection.execute(
-                "SELECT member, score FROM score WHERE partition = ? AND name = ? AND score BETWEEN ? AND ?"
-                f" ORDER BY score {direction}, member {direction} LIMIT ?",  # noqa: S608 - one of two constants
-                (partition, name, low, high, limit),
-            )
+            found = connection.execute(select, (partition, name, low, high, limit))
             return [(member.decode(), score) for member, score in found]
 
 

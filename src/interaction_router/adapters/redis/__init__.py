@@ -1,0 +1,1 @@
+"""The tables in Redis or Valkey, one server or a cluster."""
