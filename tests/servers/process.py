@@ -13,7 +13,7 @@ LOG_TAIL_BYTES = 4000
 
 # Waits for the end of its input, which comes when the process that holds the other end is gone, however it went;
 # then ends the server's whole process group. A parent-death signal would not do: it follows the thread that forked.
-_WATCHDOG = 'read -r _; kill -9 -- "-$1" 2>/dev/null'
+_WATCHDOG = 'read -r _; kill -s KILL -- "-$1"'
 
 
 class ServerError(Exception):
