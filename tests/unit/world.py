@@ -90,15 +90,16 @@ class World:
         """Do what the owners do: a tick in each partition that has something due."""
         for at, each in enumerate(self.homes):
             policy = each.rows.get(POLICY)
-            due = [
-                row.conversation_id
-                for row in each.rows.values()
-                if isinstance(row, Conversation)
-                and (when := due_at_ms(row, policy if isinstance(policy, Policy) else Policy())) is not None
-                and when <= self.now_ms
-            ]
-            if due:
-                each.log.append(LogRecord(Entity("", "partition", str(at)), Tick(tuple(due)), None, self.now_ms))
+            due: dict[str, list[str]] = defaultdict(list)
+            for row in each.rows.values():
+                if not isinstance(row, Conversation):
+                    continue
+                when = due_at_ms(row, policy if isinstance(policy, Policy) else Policy())
+                if when is not None and when <= self.now_ms:
+                    due[row.tenant].append(row.conversation_id)
+            for tenant, conversations in due.items():
+                to = Entity(tenant, "partition", str(at))
+                each.log.append(LogRecord(to, Tick(tuple(conversations)), None, self.now_ms))
         self.settle()
 
     def _decide(self, at: int) -> None:

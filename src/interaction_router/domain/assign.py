@@ -111,9 +111,7 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
     _join(turn, conversation, field, message, "opened_for_contact")
 
 
-def _latest_that_takes(
-    turn: Turn, latest: Last | None, interaction: Interaction
-) -> tuple[Conversation, Rule] | None:
+def _latest_that_takes(turn: Turn, latest: Last | None, interaction: Interaction) -> tuple[Conversation, Rule] | None:
     """Return the closed conversation that an automatic answer or a late arrival joins, and by which rule."""
     if latest is None:
         return None

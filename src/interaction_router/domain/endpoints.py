@@ -58,6 +58,4 @@ def hand_unlinked(turn: Turn, message: HandUnlinked) -> None:
     take(turn, (message.carried,))
     if endpoint.owner is not None:
         index = {field: replace(entry, to=None) for field, entry in message.carried.entries.items()}
-        _hand_over(
-            turn, message.party, _CONFIRMS_NOTHING, index, Entity(turn.tenant, "contact", endpoint.owner)
-        )
+        _hand_over(turn, message.party, _CONFIRMS_NOTHING, index, Entity(turn.tenant, "contact", endpoint.owner))

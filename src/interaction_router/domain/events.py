@@ -174,4 +174,3 @@ class Outcome:
     trace: str | None
     decision: Decision
     raw: Raw | None = None
-

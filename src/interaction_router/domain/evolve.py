@@ -39,11 +39,16 @@ _REASONS_OF_THE_LAST = frozenset({"requested", "idle"})
 _PASSED_OVER = frozenset({"superseded", "merged"})
 
 
-def touched(event: Event) -> RowKey | None:
-    """Return the conversation whose row `evolve` reads for the event; its owner's row comes with it."""
-    if isinstance(event, RowPut | RowGone | Conflicted | AliasMade):
-        return None
-    return conversation_key(event.now.conversation_id)
+def touched(event: Event) -> list[RowKey]:
+    """Return the rows that `evolve` reads or replaces, as far as the event alone names them."""
+    if isinstance(event, RowPut | RowGone):
+        return [event.key]
+    if isinstance(event, Conflicted | AliasMade):
+        return []
+    keys = [conversation_key(event.now.conversation_id)]
+    if isinstance(event, Opened) and event.owner.kind == "contact":
+        keys.append(contact_key(event.owner.tenant, event.owner.key))
+    return keys
 
 
 def evolve(get: Get, event: Event, *, log_time_ms: int, offset: int) -> list[Change]:
@@ -117,7 +122,9 @@ def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
         seq=event.now.seq,
         interaction_count=row.interaction_count + 1,
         channels={**row.channels, channel: row.channels.get(channel, 0) + 1},
-        last_interaction_at_ms=max(row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms),
+        last_interaction_at_ms=max(
+            row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms
+        ),
         activity={**row.activity, channel: log_time_ms} if keeps_open else row.activity,
         calls={**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
     )
@@ -174,7 +181,13 @@ def _closed(get: Get, event: Closed, log_time_ms: int) -> list[Change]:
 
 def _linked(get: Get, event: Linked) -> list[Change]:
     row = _conversation(get, event.now.conversation_id)
-    after = replace(row, seq=event.now.seq, contact_id=event.now.contact_id, linked_by=event.by)
+    by_hand = event.by == "merge" and row.linked_by == "hand"  # a merge moves it, and it can still be undone
+    after = replace(
+        row,
+        seq=event.now.seq,
+        contact_id=event.now.contact_id,
+        linked_by=row.linked_by if by_hand else event.by,
+    )
     changes: list[Change] = [(conversation_key(row.conversation_id), after)]
     contact = _contact(get, row.owner)
     if contact is None:

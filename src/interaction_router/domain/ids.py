@@ -50,12 +50,13 @@ def conversation_hash(conversation_id: str) -> int:
     """Return the first 32 bits of the id; a string that is no UUID has no home of its own and is hashed."""
     head = conversation_id[:_HEX_OF_HASH]
     try:
-        return int(head, 16) if len(conversation_id) == len(str(UUID(int=0))) else _hash_of_text(conversation_id)
+        return int(head, 16) if len(conversation_id) == len(str(UUID(int=0))) else hash_of_text(conversation_id)
     except ValueError:
-        return _hash_of_text(conversation_id)
+        return hash_of_text(conversation_id)
 
 
-def _hash_of_text(text: str) -> int:
+def hash_of_text(text: str) -> int:
+    """Return 32 bits of any text."""
     return int.from_bytes(digest(text)[:4], "big")
 
 

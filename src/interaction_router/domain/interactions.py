@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Direction = Literal["inbound", "outbound"]
 Status = Literal[
     "ringing", "answered", "ended", "missed", "failed", "cancelled", "received", "queued", "sent", "delivered", "read"

@@ -232,7 +232,7 @@ class EraseAsked:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passes: close what of these is idle by now. To the partition."""
+    """Time passes: close what of these is idle by now. To the partition, for one tenant."""
 
     conversations: tuple[str, ...]
 
@@ -313,5 +313,3 @@ class Send:
 
     to: Entity
     message: Message
-
-

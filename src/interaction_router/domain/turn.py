@@ -185,7 +185,7 @@ class Turn:
 
     def erase(self, conversation: Conversation) -> None:
         """Take the personal data of a conversation away; those of its interactions are the caller's to blank."""
-        now = standing(conversation, "erased")._replace(contact_id=None, endpoint=None, status="erased")
+        now = standing(conversation, "erased")._replace(contact_id=None, endpoint=None)
         self.emit(Erased(now))
 
     def saw_command(self, conversation_key_: str, command_id: str) -> None:

@@ -1,0 +1,193 @@
+"""Assignment: one partition's records in order, decided, and the effects of it in the one order that is safe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from interaction_router.application.appending import append_batches
+from interaction_router.application.outcomes import OUTCOMES, outcome_records
+from interaction_router.application.rowstore import RowStore
+from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views, head_writes, writes
+from interaction_router.domain.decide import decide, first_rows, repeats
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.events import Decision, Outcome
+from interaction_router.domain.ids import Place
+from interaction_router.domain.messages import LogRecord
+from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
+from interaction_router.domain.turn import NotLoaded
+from interaction_router.ports import Log, Received, Tables
+from interaction_router.wire.codec import decode_log_record
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """How far a takeover has brought a partition.
+
+    `applied` is the last log offset in the tables, and so the last decided; `expected` the offset that the next
+    outcome has to stand at.
+    """
+
+    partition: int
+    applied: int
+    expected: int
+    outcome: int
+    head: Head
+    lineage: str
+
+
+class Ownership:
+    """One takeover of one partition: cache, position and expected offset. Any failure is the end of it."""
+
+    def __init__(self, log: Log, tables: Tables, views: Views, at: Standpoint, *, cache_rows: int) -> None:
+        """Go on from where the takeover has brought the partition."""
+        self.partition = at.partition
+        self.next = at.applied + 1
+        self._log = log
+        self._tables = tables
+        self._views = views
+        self._head = at.head
+        self._lineage = at.lineage
+        self._expected = at.expected
+        self._outcome = at.outcome
+        self._store = RowStore(tables, at.partition, applied=at.applied, cache_rows=cache_rows)
+        self._doubted: set[RowKey] = set()
+        self._outcomes: list[Outcome] = []
+        self._changed: dict[RowKey, Row | None] = {}
+        self._before: dict[RowKey, Row | None] = {}
+
+    async def take(self, records: Sequence[Received]) -> None:
+        """Decide the records, which begin at `next`, and bring the effects about.
+
+        Raises: RetryableError when any step fails: then this object must not be used again, and the next takeover
+        finds out what of it counts.
+        """
+        decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
+        await self._store.prepare([key for record in decoded for key in first_rows(record)])
+        for received, record in zip(records, decoded, strict=True):
+            await self._decide(received.offset, record)
+        await self._bring_about()
+
+    async def _decide(self, offset: int, record: LogRecord) -> None:
+        store = self._store
+        decided = None
+        while decided is None:
+            try:
+                decided = decide(store.rows, store.buckets, self._head, record, offset=offset)
+            except NotLoaded as missing:
+                if missing.bucket is None:
+                    await store.prepare(missing.keys)
+                else:  # a whole bucket is read as the tables have it, so they have to have all that was decided
+                    await self._bring_about()
+                    await store.prepare(first_rows(record))
+                    await store.load_bucket(missing.bucket)
+        decision, changes = decided
+        self._outcomes.append(self._outcome_of(offset, record, decision))
+        for key in changes:
+            if key not in self._before:
+                self._before[key] = store.rows.get(key)
+        store.rows.update(changes)
+        self._changed.update(changes)
+        store.buckets.clear()
+
+    def _outcome_of(self, offset: int, record: LogRecord, decision: Decision) -> Outcome:
+        repeated = repeats(self._head, record)
+        origin = None if repeated else record.origin
+        self._head.log_time_ms = decision.log_time_ms
+        if origin is not None:
+            self._head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
+        keeps_raw = decision.refusal is not None or decision.sends
+        return Outcome(
+            offset=offset,
+            expected=-1,
+            done=self._store.applied,
+            tenant=record.to.tenant,
+            cause=record.cause or Place(LOG, self.partition, offset),
+            origin=origin,
+            trace=record.trace,
+            decision=decision,
+            raw=record.raw if keeps_raw else None,
+        )
+
+    async def _bring_about(self) -> None:
+        """The effects of what was decided, each acknowledged before the next. Their order is written here only.
+
+        1 outcomes: from here on it is so. 2 updates and dead letters. 3 sends: what another home makes of them is
+        published after what led to it. 4 the tables: a hint is visible only when everything that was handed over is in
+        its owner's log. 5 the state topic: last, since its last write stands.
+        """
+        if not self._outcomes:
+            return
+        outcomes = await self._write_outcomes()
+        updates, letters = self._views.updates(self.partition, outcomes)
+        await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
+        await append_batches(self._log, (LOG, self._views.sends(self.partition, outcomes)))
+        await self._apply(outcomes)
+        changed, before = self._changed, self._before
+        self._changed, self._before, self._outcomes = {}, {}, []
+        await self._write_state(changed, before)
+        self.next = outcomes[-1].offset + 1
+
+    async def _write_outcomes(self) -> list[Outcome]:
+        outcomes, records, at = [], [], self._expected
+        for decided in self._outcomes:
+            outcome = Outcome(
+                decided.offset,
+                at,
+                decided.done,
+                decided.tenant,
+                decided.cause,
+                decided.origin,
+                decided.trace,
+                decided.decision,
+                decided.raw,
+            )
+            parts = outcome_records(outcome)
+            records += parts
+            outcomes.append(outcome)
+            at += len(parts)
+        offsets = await self._log.append(OUTCOMES, self.partition, records)
+        if offsets != list(range(self._expected, at)):
+            raise RetryableError(
+                "outcomes_displaced",
+                f"Outcomes of partition {self.partition} stand at {offsets[0]}, not at {self._expected}.",
+                "Somebody else decides this partition; taking over anew.",
+            )
+        self._expected, self._outcome = at, at - 1
+        return outcomes
+
+    async def _apply(self, outcomes: Sequence[Outcome]) -> None:
+        last = outcomes[-1].offset
+        batch = writes(self._changed, self._before, self._policy())
+        moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
+        head_writes(batch, self._head, outcome=self._outcome, lineage=self._lineage, changed=moved)
+        applied = await self._tables.apply(self.partition, after=self._store.applied, applied=last, writes=batch)
+        if applied != last:
+            raise RetryableError(
+                "taken_over",
+                f"The tables of partition {self.partition} are at {applied}, not at {self._store.applied}.",
+                "Somebody else has moved them, or they were lost; taking over anew.",
+            )
+        self._doubted.clear()
+        self._store.applied_up_to(last)
+
+    def _policy(self) -> Policy:
+        row = self._store.rows.get(POLICY)
+        return row if isinstance(row, Policy) else Policy()
+
+    async def _write_state(self, changed: Mapping[RowKey, Row | None], before: Mapping[RowKey, Row | None]) -> None:
+        """Write what changed for subscribers; in doubt until the next apply shows that nobody came between."""
+        rows = {
+            key: row
+            for key, row in changed.items()
+            if isinstance(row, Conversation) and not _same_seq(row, before.get(key))
+        }
+        self._doubted.update(rows)
+        await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
+
+    @property
+    def doubted(self) -> frozenset[RowKey]:
+        """The conversations whose last write to the state topic may have come behind somebody else's."""
+        return frozenset(self._doubted)
+
+
+def _same_seq(row: Conversation, was: Row | None) -> bool:
+    return isinstance(was, Conversation) and was.seq == row.seq

@@ -1,0 +1,279 @@
+"""Intake: raw records in, log records out. All that is uncertain is resolved here, once, and written down."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from interaction_router.application.appending import append_batches
+from interaction_router.application.views import DEAD_LETTERS, LOG, Batches
+from interaction_router.domain.errors import RejectedError
+from interaction_router.domain.ids import Entity, Place, home
+from interaction_router.domain.interactions import Flag, is_receipt
+from interaction_router.domain.messages import ContactMerged, InteractionEvent, LogRecord, Message, Origin, Raw
+from interaction_router.domain.rows import Endpoint, endpoint_key
+from interaction_router.ports import Clock, Log, Outgoing, Received, Tables
+from interaction_router.wire.agents import agent_record
+from interaction_router.wire.codec import decode_row, encode_log_record
+from interaction_router.wire.commands import command_message
+from interaction_router.wire.contacts import contact_message
+from interaction_router.wire.interactions import RawInteraction, interaction_message, parse_interaction
+from interaction_router.wire.updates import dead_letter, refusal_of
+
+_LOGGER = logging.getLogger("interaction_router.intake")
+AGENTS = "agents.v1"
+CONTACTS = "contacts.v1"
+COMMANDS = "commands.v1"
+Objection = Literal["agent_unknown", "agent_not_qualified"]
+_HINTS = 50_000
+_OWNER_HINT_MS = 60_000
+_NO_OWNER_HINT_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What a tenant's interactions are read with; `addresses` are its own, canonical."""
+
+    region: str | None = None
+    addresses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """What raw records are read with."""
+
+    namespace: str
+    channels: tuple[str, ...]
+    default_region: str | None = None
+    tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
+    unqualified: Literal["reject", "flag"] = "reject"
+
+    def region(self, tenant: str) -> str | None:
+        """Return the region of a tenant's national numbers."""
+        known = self.tenants.get(tenant)
+        return (known.region if known is not None else None) or self.default_region
+
+    def addresses(self, tenant: str) -> frozenset[str]:
+        """Return a tenant's own addresses."""
+        known = self.tenants.get(tenant)
+        return frozenset() if known is None else known.addresses
+
+
+class Agents:
+    """Who is qualified for what, as the agents' topic has it."""
+
+    def __init__(self, log: Log) -> None:
+        """Begin with nobody; `follow` reads."""
+        self._log = log
+        self._channels: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        self._next: dict[int, int] = {}
+
+    async def follow(self) -> None:
+        """Read on to the end of the topic."""
+        for partition in range(await self._log.partitions(AGENTS)):
+            start = self._next.get(partition)
+            if start is None:
+                start = (await self._log.bounds(AGENTS, partition)).first
+            while records := await self._log.read(AGENTS, partition, start):
+                for record in records:
+                    self._take(record)
+                start = records[-1].offset + 1
+            self._next[partition] = start
+
+    def _take(self, record: Received) -> None:
+        try:
+            agent = agent_record(record.value, record.key)
+        except RejectedError as error:
+            _LOGGER.warning("agent_record_refused", extra={"code": error.code, "offset": record.offset})
+            return
+        if agent.gone:
+            self._channels[agent.tenant].pop(agent.agent_id, None)
+        else:
+            self._channels[agent.tenant][agent.agent_id] = agent.channels
+
+    def objection(self, tenant: str, agent_id: str | None, channel: str) -> Objection | None:
+        """Return why the agent may not use the channel; of a tenant without agents nobody is checked."""
+        agents = self._channels.get(tenant)
+        if not agents or agent_id is None:
+            return None
+        channels = agents.get(agent_id)
+        if channels is None:
+            return "agent_unknown"
+        return None if channel in channels else "agent_not_qualified"
+
+
+class Hints:
+    """Who is thought to own an endpoint. A wrong hint costs a detour and nothing else."""
+
+    def __init__(self, tables: Tables, clock: Clock, *, partitions: int) -> None:
+        """Begin with none; those that are asked for are remembered for a while."""
+        self._tables = tables
+        self._clock = clock
+        self._partitions = partitions
+        self._owners: dict[Entity, tuple[Entity, int]] = {}
+
+    async def learn(self, endpoints: Sequence[Entity]) -> None:
+        """Look up all that are not known: one round trip."""
+        now_ms = self._clock.now_ms()
+        if len(self._owners) > _HINTS:
+            self._owners.clear()
+        asked = [each for each in dict.fromkeys(endpoints) if self._owners.get(each, (each, 0))[1] <= now_ms]
+        if not asked:
+            return
+        keys = [(home(each, self._partitions), endpoint_key(each.tenant, each.key)) for each in asked]
+        for each, value in zip(asked, await self._tables.peek(keys), strict=True):
+            row = None if value is None else decode_row(value)
+            if isinstance(row, Endpoint) and row.owner is not None:
+                self._owners[each] = (Entity(each.tenant, "contact", row.owner), now_ms + _OWNER_HINT_MS)
+            else:
+                self._owners[each] = (each, now_ms + _NO_OWNER_HINT_MS)
+
+    def best(self, endpoint: Entity) -> Entity:
+        """Return where an interaction of the endpoint goes first."""
+        return self._owners.get(endpoint, (endpoint, 0))[0]
+
+
+class IntakeStage:
+    """Reads raw records, refuses the bad ones, and appends the others to the log of the entity they are for."""
+
+    def __init__(
+        self,
+        log: Log,
+        agents: Agents,
+        hints: Hints,
+        settings: IntakeSettings,
+        *,
+        partitions: int,
+        lineages: Mapping[str, str],
+    ) -> None:
+        """`partitions` are the internal log's; `lineages` name the topics whose repeats are told by their place."""
+        self._log = log
+        self._agents = agents
+        self._hints = hints
+        self._settings = settings
+        self._partitions = partitions
+        self._lineages = lineages
+        self._channel = {f"interactions.{channel}.v1": channel for channel in settings.channels}
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """The raw streams."""
+        return (*self._channel, CONTACTS, COMMANDS)
+
+    async def committed(self, stream: str, partition: int) -> int | None:
+        """Leave it to the group's committed offset: it moves only behind what has been appended."""
+        del stream, partition
+        return None
+
+    def forget(self, stream: str, partition: int) -> None:
+        """Nothing of a partition is kept."""
+
+    async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
+        """Append all of the records, refused ones to the dead letters; return where to go on.
+
+        What was appended when it fails is appended again: contact events and commands are known by their origin,
+        interactions by the index.
+        """
+        channel = self._channel.get(stream)
+        if channel is not None:
+            await self._take_interactions(stream, partition, channel, records)
+        else:
+            await self._take_others(stream, partition, records)
+        return records[-1].offset + 1
+
+    async def _take_interactions(self, stream: str, partition: int, channel: str, records: Sequence[Received]) -> None:
+        letters: list[Outgoing] = []
+        read: list[tuple[Received, Entity, InteractionEvent]] = []
+        for record in records:
+            try:
+                read.append((record, *self._interaction(record, channel)))
+            except RejectedError as error:
+                letters.append(self._letter(stream, partition, record, error))
+        await self._hints.learn([to for _, to, message in read if not message.withheld])
+        batches: Batches = defaultdict(list)
+        for record, endpoint, message in read:
+            to = endpoint if message.withheld else self._hints.best(endpoint)
+            self._put(batches, Place(stream, partition, record.offset), record, to, message)
+        await append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
+
+    def _interaction(self, record: Received, channel: str) -> tuple[Entity, InteractionEvent]:
+        raw = parse_interaction(record.value, channel_of_topic=channel)
+        return interaction_message(
+            raw,
+            region=self._settings.region(raw.tenant),
+            own_addresses=self._settings.addresses(raw.tenant),
+            flags=self._agent_flags(raw),
+        )
+
+    def _agent_flags(self, raw: RawInteraction) -> tuple[Flag, ...]:
+        interaction = raw.interaction
+        objection = self._agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
+        if objection is None:
+            return ()
+        if interaction.direction == "outbound" and self._settings.unqualified == "reject":
+            raise RejectedError(objection, "the agent may not use this channel", field="agent_id")
+        return (objection,)
+
+    async def _take_others(self, stream: str, partition: int, records: Sequence[Received]) -> None:
+        """Append contact events and commands; what came before a merge is acknowledged before the merge is appended."""
+        letters: list[Outgoing] = []
+        batches: Batches = defaultdict(list)
+        for record in records:
+            try:
+                to, message = self._other(stream, record)
+            except RejectedError as error:
+                letters.append(self._letter(stream, partition, record, error))
+                continue
+            if isinstance(message, ContactMerged):
+                await append_batches(self._log, (LOG, batches))
+                batches = defaultdict(list)
+            self._put(batches, Place(stream, partition, record.offset), record, to, message)
+        await append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
+
+    def _other(self, stream: str, record: Received) -> tuple[Entity, Message]:
+        if stream == CONTACTS:
+            return contact_message(record.value, region_of=self._settings.region)
+        return command_message(record.value)
+
+    def _put(self, batches: Batches, place: Place, record: Received, to: Entity, message: Message) -> None:
+        interaction = isinstance(message, InteractionEvent)
+        log_record = LogRecord(
+            to=to,
+            message=message,
+            cause=place,
+            stamp_ms=None,
+            origin=None if interaction else self._origin(place),
+            trace=_trace(record) if record.headers else None,
+            raw=_raw(record) if not interaction or _can_be_refused(message) else None,
+        )
+        batches[home(to, self._partitions)].append(encode_log_record(log_record))
+
+    def _origin(self, place: Place) -> Origin:
+        return Origin(f"{place.stream}/{self._lineages[place.stream]}", place.partition, place.offset, 0)
+
+    def _letter(self, stream: str, partition: int, record: Received, error: RejectedError) -> Outgoing:
+        return dead_letter(
+            _raw(record),
+            refusal_of(error),
+            stage="intake",
+            place=Place(stream, partition, record.offset),
+            namespace=self._settings.namespace,
+        )
+
+    def _letters(self, partition: int, letters: list[Outgoing]) -> Batches:
+        return {partition % self._partitions: letters} if letters else {}
+
+
+def _can_be_refused(message: Message) -> bool:
+    if not isinstance(message, InteractionEvent):
+        return True
+    return message.withheld and is_receipt(message.interaction.channel, message.interaction.status)
+
+
+def _trace(record: Received) -> str | None:
+    return next((value.decode("ascii", "replace") for name, value in record.headers if name == "traceparent"), None)
+
+
+def _raw(record: Received) -> Raw:
+    return Raw(record.key, record.value, tuple(record.headers))

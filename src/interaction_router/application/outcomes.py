@@ -1,0 +1,86 @@
+"""Outcomes as they stand in their topic: in one record, or in several where one would be too large."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+from interaction_router.domain.events import Outcome
+from interaction_router.ports import Log, Outgoing, Received
+from interaction_router.wire.codec import decode_outcome, encode_outcome
+
+OUTCOMES = "internal.outcomes"
+PART_BYTES = 1 << 20
+"""An outcome of more bytes stands in several records, one behind the other."""
+
+_PART = "part"
+READ_RECORDS = 2000
+
+
+def outcome_records(outcome: Outcome) -> list[Outgoing]:
+    """Return the records of one outcome, in the order in which they have to stand."""
+    whole = encode_outcome(outcome)
+    value = whole.value or b""
+    stamp = outcome.decision.log_time_ms
+    if len(value) <= PART_BYTES:
+        return [Outgoing(whole.key, value, whole.headers, stamp)]
+    parts = [value[at : at + PART_BYTES] for at in range(0, len(value), PART_BYTES)]
+    return [
+        Outgoing(
+            whole.key,
+            part,
+            [(_PART, f"{number}/{len(parts)}".encode()), *(whole.headers if number == 0 else ())],
+            stamp,
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def is_whole(record: Received) -> bool:
+    """Return whether the record is an outcome by itself."""
+    return all(name != _PART for name, _ in record.headers)
+
+
+class Counting:
+    """Reads outcomes and keeps those that count: compare-and-set by the log itself.
+
+    One counts iff it stands where its writer meant it to and is of the log record after the last counted one's; in
+    several records, iff they stand one behind the other.
+    """
+
+    def __init__(self, last: int) -> None:
+        """`last` is the log offset of the last one that counted, -1 for none."""
+        self.last = last
+        self._parts: list[Received] = []
+
+    def count(self, records: Iterable[Received]) -> Iterator[tuple[Outcome, int]]:
+        """Return the outcomes that count, each with the offset of its last record."""
+        for record in records:
+            part = dict(record.headers).get(_PART) if record.headers else None
+            if part is None:
+                self._parts.clear()
+                outcome = decode_outcome(record.value or b"", record.headers)
+                first = record.offset
+            else:
+                number, of = map(int, part.split(b"/"))
+                if number == 0:
+                    self._parts = [record]
+                elif len(self._parts) == number and self._parts[-1].offset == record.offset - 1:
+                    self._parts.append(record)
+                else:
+                    self._parts.clear()
+                if not self._parts or len(self._parts) < of:
+                    continue
+                outcome = decode_outcome(b"".join(each.value or b"" for each in self._parts), self._parts[0].headers)
+                first = self._parts[0].offset
+                self._parts.clear()
+            if outcome.expected == first and outcome.offset == self.last + 1:
+                self.last = outcome.offset
+                yield outcome, record.offset
+
+
+async def read_range(log: Log, stream: str, partition: int, start: int, end: int) -> AsyncIterator[Sequence[Received]]:
+    """Read the records from `start` up to `end`, which is not read, in batches."""
+    while start < end:
+        records = await log.read(stream, partition, start, limit=READ_RECORDS)
+        if not records:
+            return
+        yield [record for record in records if record.offset < end]
+        start = records[-1].offset + 1

@@ -1,0 +1,89 @@
+"""A partition's rows as one takeover object has them: those of the batch, a bounded cache, and the tables behind it."""
+
+from collections.abc import Iterable, Sequence
+
+from interaction_router.domain.decide import next_rows
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.rows import Row, RowKey
+from interaction_router.ports import Loaded, Tables
+from interaction_router.wire.codec import decode_row
+
+
+class RowStore:
+    """Loads rows together with `applied`, and keeps the latest used ones.
+
+    The cache has two generations; a row that is used moves to the young one, and when that is full the old one goes.
+    Only rows whose apply was acknowledged are in it.
+    """
+
+    def __init__(self, tables: Tables, partition: int, *, applied: int, cache_rows: int) -> None:
+        """`applied` is how far this owner has brought the tables."""
+        self.applied = applied
+        self.rows: dict[RowKey, Row | None] = {}
+        self.buckets: dict[str, tuple[str, ...]] = {}
+        self._tables = tables
+        self._partition = partition
+        self._young: dict[RowKey, Row | None] = {}
+        self._old: dict[RowKey, Row | None] = {}
+        self._generation = max(1, cache_rows // 2)
+
+    async def prepare(self, keys: Sequence[RowKey]) -> None:
+        """Have these rows, and those that they lead to, in `rows`: two round trips at most."""
+        await self._fetch(keys)
+        rows = self.rows
+        await self._fetch([further for key in keys for further in next_rows(rows[key])])
+
+    async def _fetch(self, keys: Iterable[RowKey]) -> None:
+        rows, young, old = self.rows, self._young, self._old
+        missing: dict[RowKey, None] = {}
+        for key in keys:
+            if key in rows:
+                continue
+            if key in young:
+                rows[key] = young[key]
+            elif key in old:
+                rows[key] = old[key]
+            else:
+                missing[key] = None
+        if missing:
+            loaded = await self._load(list(missing), ())
+            for key, value in zip(missing, loaded.rows, strict=True):
+                rows[key] = None if value is None else decode_row(value)
+
+    async def _load(self, keys: list[RowKey], buckets: tuple[str, ...]) -> Loaded:
+        """Load together with `applied`: rows that somebody else has moved on must never get into a decision."""
+        loaded = await self._tables.load(self._partition, keys, buckets)
+        if loaded.applied != self.applied:
+            raise RetryableError(
+                "taken_over",
+                f"The tables of partition {self._partition} are at {loaded.applied}, not at {self.applied}.",
+                "Somebody else has moved them, or they were lost; taking over anew.",
+            )
+        return loaded
+
+    async def load_bucket(self, bucket: str) -> None:
+        """Have a whole bucket; only right while nothing is decided that the tables do not have yet."""
+        loaded = await self._load([], (bucket,))
+        fields = loaded.buckets[0]
+        self.buckets[bucket] = tuple(fields)
+        for field, value in fields.items():
+            key = RowKey(bucket, field)
+            if key not in self.rows:
+                self.rows[key] = decode_row(value)
+
+    def stood(self, key: RowKey) -> Row | None:
+        """Return a row as the tables have it, where it is cached."""
+        return self._young.get(key) or self._old.get(key)
+
+    def applied_up_to(self, applied: int) -> None:
+        """The tables have all that was decided: keep what was used, start the next batch with nothing."""
+        self.applied = applied
+        young = self._young
+        young.update(self.rows)
+        self.rows, self.buckets = {}, {}
+        if len(young) > self._generation:
+            self._old, self._young = young, {}
+
+    def __len__(self) -> int:
+        """Return how many rows are cached."""
+        return len(self._young) + len(self._old)

@@ -1,0 +1,127 @@
+"""The assignment stage: which partitions are held, their takeovers, ticks and the mending of the state topic."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from interaction_router.application.appending import append_batches
+from interaction_router.application.assignment import Ownership
+from interaction_router.application.takeover import take_over
+from interaction_router.application.views import DUE, LOG, STATE, Views
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.messages import LogRecord, Message, PolicySet, Tick
+from interaction_router.domain.rows import POLICY, Policy, RowKey
+from interaction_router.ports import Clock, Log, Received, Tables
+from interaction_router.wire.codec import decode_row, encode_log_record
+
+_LOGGER = logging.getLogger("interaction_router.assignment")
+_TICK_CONVERSATIONS = 500
+_TICK_AGAIN_MS = 5_000
+
+
+class AssignmentStage:
+    """Decides the partitions of the internal log that a shell hands over."""
+
+    streams: Sequence[str] = (LOG,)
+
+    def __init__(
+        self, log: Log, tables: Tables, clock: Clock, *, views: Views, lineage: str, policy: Policy, cache_rows: int
+    ) -> None:
+        """`policy` is what the settings say; the log has it in force where it differs. `cache_rows` is a partition's."""
+        self._log = log
+        self._tables = tables
+        self._clock = clock
+        self._views = views
+        self._lineage = lineage
+        self._policy = policy
+        self._cache_rows = cache_rows
+        self._held: dict[int, Ownership] = {}
+        self._doubts: dict[int, set[RowKey]] = {}
+        self._ticked: dict[int, int] = {}
+
+    async def committed(self, stream: str, partition: int) -> int | None:
+        """Take the partition over; the outcomes say where to go on, whatever a consumer group has committed."""
+        del stream
+        return (await self._own(partition)).next
+
+    async def _own(self, partition: int) -> Ownership:
+        held = self._held.get(partition)
+        if held is None:
+            at = await take_over(self._log, self._tables, self._views, partition, lineage=self._lineage)
+            held = Ownership(self._log, self._tables, self._views, at, cache_rows=self._cache_rows)
+            self._held[partition] = held
+            _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
+            await self._set_policy(partition)
+        return held
+
+    async def _set_policy(self, partition: int) -> None:
+        """Write the settings that decide to the log where they differ: at a takeover, and only there."""
+        loaded = await self._tables.load(partition, [POLICY])
+        value = loaded.rows[0]
+        if (Policy() if value is None else decode_row(value)) != self._policy:
+            await self._append("", partition, PolicySet(self._policy))
+
+    async def _append(self, tenant: str, partition: int, message: Message) -> None:
+        record = LogRecord(Entity(tenant, "partition", str(partition)), message, None, None)
+        await self._log.append(LOG, partition, [encode_log_record(record)])
+
+    async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
+        """Decide the records and bring the effects about; return where to go on."""
+        del stream
+        held = await self._own(partition)
+        behind = [record for record in records if record.offset >= held.next]
+        if not behind or behind[0].offset != held.next:
+            return held.next
+        try:
+            await held.take(behind)
+        except BaseException:
+            self.forget(LOG, partition)
+            raise
+        return held.next
+
+    def forget(self, stream: str, partition: int) -> None:
+        """End the takeover; a batch that is in flight holds the dead object, and the next one begins anew."""
+        del stream
+        held = self._held.pop(partition, None)
+        if held is not None and held.doubted:
+            self._doubts.setdefault(partition, set()).update(held.doubted)
+
+    @property
+    def held(self) -> Sequence[int]:
+        """The partitions that are held now."""
+        return sorted(self._held)
+
+    async def tick(self) -> None:
+        """Append a tick where conversations have become idle; to be called every second or so."""
+        now_ms = self._clock.now_ms()
+        for partition in self.held:
+            due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_TICK_CONVERSATIONS)
+            if due and now_ms - self._ticked.get(partition, 0) >= _TICK_AGAIN_MS // 2:
+                self._ticked[partition] = now_ms
+                by_tenant: dict[str, list[str]] = defaultdict(list)
+                for member, _ in due:
+                    tenant, _, conversation = member.partition("/")
+                    by_tenant[tenant].append(conversation)
+                for tenant, conversations in by_tenant.items():
+                    await self._append(tenant, partition, Tick(tuple(conversations)))
+
+    async def mend_state(self) -> None:
+        """Write conversations in doubt to the state topic again, until what was written is what stands."""
+        for partition in list(self._doubts):
+            keys = sorted(self._doubts[partition])
+            try:
+                while keys:
+                    keys = sorted(await self._write_again(partition, keys))
+            except RetryableError:
+                continue
+            del self._doubts[partition]
+
+    async def _write_again(self, partition: int, keys: list[RowKey]) -> set[RowKey]:
+        """Return those of the keys whose rows have changed while they were written."""
+        wanted = [(partition, key) for key in keys]
+        values = await self._tables.peek(wanted)
+        rows = [decode_row(value) for value in values if value is not None]
+        await append_batches(self._log, (STATE, self._views.state(rows, self._clock.now_ms())))
+        after = await self._tables.peek(wanted)
+        return {key for key, was, is_now in zip(keys, values, after, strict=True) if was != is_now}

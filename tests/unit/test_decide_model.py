@@ -1,0 +1,37 @@
+"""`decide` against the independent, deliberately naive model of the contract's rules."""
+
+import os
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from tests.model.compare import differences
+from tests.model.naive import NaiveRouter
+from tests.model.promises import check_promises
+from tests.model.steps import CloseConversation, LinkConversation, Timed, UnlinkConversation
+from tests.model.strategies import POLICY, histories
+from tests.model.updates import Recorded
+from tests.unit.against_model import Driver
+
+EXAMPLES = 2000 if os.environ.get("CI") else 100
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.integers(0, 2**32))
+def test_decide_says_what_the_model_says(history: list[Timed], seed: int) -> None:
+    """Each step, one after the other, whatever the hints of intake are."""
+    model, driver = NaiveRouter(policy=POLICY), Driver(POLICY, seed=seed)
+    expected, actual, recorded = [], [], []
+    for timed in history:
+        step = timed.step
+        if isinstance(step, CloseConversation | LinkConversation | UnlinkConversation):
+            step = model.aim(step)
+        timed = Timed(step=step, at_ms=timed.at_ms)
+        wanted, got = model.step(step, at_ms=timed.at_ms), driver.step(timed)
+        note(f"{timed}\n    model {wanted}\n    got   {got}")
+        expected += wanted.updates
+        actual += got.updates
+        assert got.refusal == wanted.refusal
+        assert differences(expected, actual) == []
+        recorded.append(Recorded(timed=timed, result=got))
+    assert check_promises(recorded) == []
