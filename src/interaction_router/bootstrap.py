@@ -25,7 +25,7 @@ from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import RejectedError, RetryableError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Tables
+from interaction_router.ports import Clock, Log, Stage, Tables
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address
 
@@ -86,8 +86,7 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         log,
         tables,
         clock,
-        views=Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
-        lineage=lineage,
+        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
     )
@@ -159,7 +158,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
         for stream in streams(settings):
             await log.create(stream, settings.topics.partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
-        stages = {"intake": router.intake, "assignment": router.assignment}
+        stages: dict[str, Stage] = {"intake": router.intake, "assignment": router.assignment}
         shell = EmbeddedShell(log, stages, batch=settings.worker.batch_records)
         async with asyncio.TaskGroup() as group:
             timers = group.create_task(router.run_timers(), name="timers")

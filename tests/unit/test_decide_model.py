@@ -10,7 +10,7 @@ from tests.model.naive import NaiveRouter
 from tests.model.promises import check_promises
 from tests.model.steps import CloseConversation, LinkConversation, Timed, UnlinkConversation
 from tests.model.strategies import POLICY, histories
-from tests.model.updates import Recorded
+from tests.model.updates import Recorded, Update
 from tests.unit.against_model import Driver
 
 EXAMPLES = 2000 if os.environ.get("CI") else 100
@@ -21,12 +21,14 @@ EXAMPLES = 2000 if os.environ.get("CI") else 100
 def test_decide_says_what_the_model_says(history: list[Timed], seed: int) -> None:
     """Each step, one after the other, whatever the hints of intake are."""
     model, driver = NaiveRouter(policy=POLICY), Driver(POLICY, seed=seed)
-    expected, actual, recorded = [], [], []
-    for timed in history:
-        step = timed.step
+    expected: list[Update] = []
+    actual: list[Update] = []
+    recorded = []
+    for drawn in history:
+        step = drawn.step
         if isinstance(step, CloseConversation | LinkConversation | UnlinkConversation):
             step = model.aim(step)
-        timed = Timed(step=step, at_ms=timed.at_ms)
+        timed = Timed(step=step, at_ms=drawn.at_ms)
         wanted, got = model.step(step, at_ms=timed.at_ms), driver.step(timed)
         note(f"{timed}\n    model {wanted}\n    got   {got}")
         expected += wanted.updates

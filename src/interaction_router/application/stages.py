@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Ownership
-from interaction_router.application.takeover import take_over
+from interaction_router.application.takeover import Takeover
 from interaction_router.application.views import DUE, LOG, STATE, Views
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.ids import Entity
@@ -23,17 +23,19 @@ _TICK_AGAIN_MS = 5_000
 class AssignmentStage:
     """Decides the partitions of the internal log that a shell hands over."""
 
-    streams: Sequence[str] = (LOG,)
+    @property
+    def streams(self) -> Sequence[str]:
+        """The internal log."""
+        return (LOG,)
 
     def __init__(
-        self, log: Log, tables: Tables, clock: Clock, *, views: Views, lineage: str, policy: Policy, cache_rows: int
+        self, log: Log, tables: Tables, clock: Clock, views: Views, *, policy: Policy, cache_rows: int
     ) -> None:
-        """`policy` is what the settings say; the log has it in force where it differs. `cache_rows` is a partition's."""
+        """`policy` is what the settings say, and is written to the log where it differs; `cache_rows` a partition's."""
         self._log = log
         self._tables = tables
         self._clock = clock
         self._views = views
-        self._lineage = lineage
         self._policy = policy
         self._cache_rows = cache_rows
         self._held: dict[int, Ownership] = {}
@@ -48,7 +50,7 @@ class AssignmentStage:
     async def _own(self, partition: int) -> Ownership:
         held = self._held.get(partition)
         if held is None:
-            at = await take_over(self._log, self._tables, self._views, partition, lineage=self._lineage)
+            at = await Takeover(self._log, self._tables, self._views, partition).run()
             held = Ownership(self._log, self._tables, self._views, at, cache_rows=self._cache_rows)
             self._held[partition] = held
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})

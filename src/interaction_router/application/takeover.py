@@ -1,6 +1,7 @@
 """Taking a partition over: what counts is read from the outcomes, the views behind it are made again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from interaction_router.application.appending import append_batches
@@ -38,95 +39,127 @@ class _Fold:
     head: Head
 
 
-async def take_over(log: Log, tables: Tables, views: Views, partition: int, *, lineage: str) -> Standpoint:
-    """Bring a partition's views and tables to the end of its outcomes; return where to go on.
+class Takeover:
+    """Brings one partition's views and tables to the end of its outcomes."""
 
-    Raises: RetryableError where a server does not answer or another owner is still at it; FatalError where the tables
-    are of another log, or further than the outcomes are.
-    """
-    for _ in range(_ATTEMPTS):
-        fold = await _tables_now(tables, partition, lineage)
-        bounds = await log.bounds(OUTCOMES, partition)
+    def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
+        """Nothing is read before `run`."""
+        self._log = log
+        self._tables = tables
+        self._views = views
+        self._partition = partition
+
+    async def run(self) -> Standpoint:
+        """Return where to go on.
+
+        Raises: RetryableError where a server does not answer or another owner is still at it; FatalError where the
+        tables are of another log, or further than the outcomes are.
+        """
+        for _ in range(_ATTEMPTS):
+            fold = await self._tables_now()
+            bounds = await self._log.bounds(OUTCOMES, self._partition)
+            if fold.outcome >= bounds.end:
+                raise FatalError(
+                    "tables_ahead",
+                    f"The tables of partition {self._partition} have outcome {fold.outcome}, the log ends at {bounds.end}.",
+                    "The topic was made anew or has lost records. See `interaction-router state rebuild`.",
+                )
+            await self._fold_up_to(bounds, fold)
+            if (await self._tables_now()).applied == fold.applied:
+                return await self._standpoint(fold, bounds.end)
+        raise RetryableError("taken_over", f"Another worker still moves partition {self._partition}.", "Trying again.")
+
+    async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
-        done = await _done(log, partition, bounds)
-        async for records in read_range(log, OUTCOMES, partition, fold.outcome + 1, bounds.end):
+        done = await self._done(bounds)
+        start = max(fold.outcome + 1, bounds.first)
+        async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
             counted = list(counting.count(records))
             if counted:
                 fold.outcome = counted[-1][1]
-                outcomes = [outcome for outcome, _ in counted]
-                await _catch_up(log, tables, views, partition, fold, outcomes, done=done, lineage=lineage)
-        if fold.outcome >= bounds.end:
+                await self._catch_up(fold, [outcome for outcome, _ in counted], done)
+
+    async def _standpoint(self, fold: _Fold, expected: int) -> Standpoint:
+        first = (await self._log.bounds(LOG, self._partition)).first
+        if first > fold.applied + 1:
             raise FatalError(
-                "tables_ahead",
-                f"The tables of partition {partition} have the outcome {fold.outcome}, the log ends at {bounds.end}.",
-                "The topic was made anew, or has lost records. See `interaction-router state rebuild`.",
+                "log_trimmed",
+                f"Partition {self._partition} is decided up to {fold.applied}, but its log begins at {first}.",
+                "Retention of the internal log has removed what was not decided yet.",
             )
-        if (await _tables_now(tables, partition, lineage)).applied == fold.applied:
-            first = (await log.bounds(LOG, partition)).first
-            if first > fold.applied + 1:
-                raise FatalError(
-                    "log_trimmed",
-                    f"Partition {partition} is decided up to {fold.applied}, but its log begins at {first}.",
-                    "Retention of the internal log has removed what was not decided yet.",
-                )
-            return Standpoint(partition, fold.applied, bounds.end, fold.outcome, fold.head, lineage)
-    raise RetryableError("taken_over", f"Another worker still moves partition {partition}.", "Trying again.")
+        return Standpoint(self._partition, fold.applied, expected, fold.outcome, fold.head, self._views.lineage)
+
+    async def _done(self, bounds: Bounds) -> int:
+        """Return the log offset up to which the writers of the last outcomes knew all views done.
+
+        That is so whether those outcomes count or not, so any whole one of them will do.
+        """
+        done, start = -1, max(bounds.first, bounds.end - _TAIL)
+        async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
+            said = (decode_outcome(record.value or b"", record.headers).done for record in records if is_whole(record))
+            done = max(done, *said, -1)
+        return done
+
+    async def _tables_now(self) -> _Fold:
+        loaded = await self._tables.load(self._partition, [], [HEAD])
+        head, outcome, lineage = read_head(loaded.buckets[0])
+        if lineage is not None and lineage != self._views.lineage:
+            raise FatalError(
+                "tables_of_another_log",
+                f"The tables of partition {self._partition} were made from another internal log.",
+                "Its topics were made anew. Use another namespace, or see `interaction-router state rebuild`.",
+            )
+        return _Fold(loaded.applied, outcome, head)
+
+    async def _catch_up(self, fold: _Fold, outcomes: Sequence[Outcome], done: int) -> None:
+        """Repeat the views of these outcomes where they may be missing, then fold them into the tables."""
+        partition, log, views = self._partition, self._log, self._views
+        again = [outcome for outcome in outcomes if outcome.offset > done]
+        updates, letters = views.updates(partition, again)
+        await append_batches(log, (UPDATES, updates), (DEAD_LETTERS, letters))
+        await append_batches(log, (LOG, views.sends(partition, again)))
+        before = await self._rows_before(outcomes, fold.applied)
+        changed = _folded(before, outcomes, fold.head)
+        policy = changed.get(POLICY, before.get(POLICY))
+        batch = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
+        moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
+        head_writes(batch, fold.head, outcome=fold.outcome, lineage=views.lineage, changed=moved)
+        last = outcomes[-1].offset
+        if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
+            raise self._moved()
+        fold.applied = last
+        await append_batches(log, (STATE, views.state(changed.values(), fold.head.log_time_ms)))
+
+    async def _rows_before(self, outcomes: Sequence[Outcome], applied: int) -> dict[RowKey, Row | None]:
+        """Load what the fold of the outcomes reads, and what the rows that they replace were."""
+        events = [event for outcome in outcomes for event in outcome.decision.events]
+        rows = await self._load({POLICY, *(key for event in events for key in touched(event))}, applied)
+        owners = {row.owner for row in rows.values() if isinstance(row, Conversation)}
+        contacts = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
+        rows |= await self._load(contacts - rows.keys(), applied)
+        while True:
+            try:
+                _folded(rows, outcomes, Head())
+            except NotLoaded as missing:
+                rows |= await self._load(set(missing.keys), applied)
+            else:
+                return rows
+
+    async def _load(self, keys: AbstractSet[RowKey], applied: int) -> dict[RowKey, Row | None]:
+        if not keys:
+            return {}
+        asked = list(keys)
+        loaded = await self._tables.load(self._partition, asked)
+        if loaded.applied != applied:
+            raise self._moved()
+        values = zip(asked, loaded.rows, strict=True)
+        return {key: None if value is None else decode_row(value) for key, value in values}
+
+    def _moved(self) -> RetryableError:
+        return RetryableError("taken_over", f"Another worker moves partition {self._partition}.", "Taking over anew.")
 
 
-async def _done(log: Log, partition: int, bounds: Bounds) -> int:
-    """Return the log offset up to which the writers of the last outcomes knew all views done.
-
-    That is so whether those outcomes count or not, so any whole one of them will do.
-    """
-    done = -1
-    async for records in read_range(log, OUTCOMES, partition, max(bounds.first, bounds.end - _TAIL), bounds.end):
-        done = max(done, *(decode_outcome(r.value or b"", r.headers).done for r in records if is_whole(r)), -1)
-    return done
-
-
-async def _tables_now(tables: Tables, partition: int, lineage: str) -> _Fold:
-    loaded = await tables.load(partition, [], [HEAD])
-    head, outcome, tables_lineage = read_head(loaded.buckets[0])
-    if tables_lineage is not None and tables_lineage != lineage:
-        raise FatalError(
-            "tables_of_another_log",
-            f"The tables of partition {partition} were made from another internal log.",
-            "Its topics were made anew. Use another namespace, or clear the tables with `interaction-router state rebuild`.",
-        )
-    return _Fold(loaded.applied, outcome, head)
-
-
-async def _catch_up(
-    log: Log,
-    tables: Tables,
-    views: Views,
-    partition: int,
-    fold: _Fold,
-    outcomes: Sequence[Outcome],
-    *,
-    done: int,
-    lineage: str,
-) -> None:
-    """Repeat the views of these outcomes where they may be missing, then fold them into the tables."""
-    again = [outcome for outcome in outcomes if outcome.offset > done]
-    updates, letters = views.updates(partition, again)
-    await append_batches(log, (UPDATES, updates), (DEAD_LETTERS, letters))
-    await append_batches(log, (LOG, views.sends(partition, again)))
-    before = await _rows_before(tables, partition, outcomes, fold.applied)
-    rows, changed = dict(before), _apply_all(before, outcomes, fold.head)
-    policy = changed.get(POLICY, rows.get(POLICY))
-    batch = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
-    moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
-    head_writes(batch, fold.head, outcome=fold.outcome, lineage=lineage, changed=moved)
-    last = outcomes[-1].offset
-    applied = await tables.apply(partition, after=fold.applied, applied=last, writes=batch)
-    if applied != last:
-        raise RetryableError("taken_over", f"Another worker moves partition {partition}.", "Taking over anew.")
-    fold.applied = last
-    await append_batches(log, (STATE, views.state(changed.values(), fold.head.log_time_ms)))
-
-
-def _apply_all(before: dict[RowKey, Row | None], outcomes: Sequence[Outcome], head: Head) -> dict[RowKey, Row | None]:
+def _folded(before: Mapping[RowKey, Row | None], outcomes: Sequence[Outcome], head: Head) -> dict[RowKey, Row | None]:
     """Return the rows that the outcomes change, as they leave them."""
     changed: dict[RowKey, Row | None] = {}
 
@@ -146,32 +179,3 @@ def _apply_all(before: dict[RowKey, Row | None], outcomes: Sequence[Outcome], he
             origin = outcome.origin
             head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
     return changed
-
-
-async def _rows_before(
-    tables: Tables, partition: int, outcomes: Sequence[Outcome], applied: int
-) -> dict[RowKey, Row | None]:
-    """Load what the fold of the outcomes reads, and what the rows that they replace were."""
-    events = [event for outcome in outcomes for event in outcome.decision.events]
-    keys = {POLICY, *(key for event in events for key in touched(event))}
-    rows = await _load(tables, partition, list(keys), applied)
-    owners = {row.owner for row in rows.values() if isinstance(row, Conversation) and row.owner.kind == "contact"}
-    contacts = [contact_key(owner.tenant, owner.key) for owner in owners]
-    rows |= await _load(tables, partition, [key for key in contacts if key not in rows], applied)
-    while True:
-        probe = Head()
-        try:
-            _apply_all(dict(rows), outcomes, probe)
-        except NotLoaded as missing:
-            rows |= await _load(tables, partition, list(missing.keys), applied)
-        else:
-            return rows
-
-
-async def _load(tables: Tables, partition: int, keys: list[RowKey], applied: int) -> dict[RowKey, Row | None]:
-    if not keys:
-        return {}
-    loaded = await tables.load(partition, keys)
-    if loaded.applied != applied:
-        raise RetryableError("taken_over", f"Another worker moves partition {partition}.", "Taking over anew.")
-    return {key: None if value is None else decode_row(value) for key, value in zip(keys, loaded.rows, strict=True)}

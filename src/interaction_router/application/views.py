@@ -39,6 +39,7 @@ class Views:
         """`lineage` names the internal log: a topic of the same name made anew has another."""
         self._namespace = namespace
         self._partitions = partitions
+        self.lineage = lineage
         self._stream = f"{LOG}/{lineage}"
 
     def updates(self, partition: int, outcomes: Iterable[Outcome]) -> tuple[Batches, Batches]:
