@@ -6,6 +6,7 @@ from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_LAST_MS = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _WHOLE_SECONDS = len("2026-11-22T08:15:30.")
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?P<second>[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]\d\d:[0-5]\d)", re.ASCII
@@ -34,10 +35,10 @@ def spelt_time_ms(text: str) -> int:
 
 
 def read_time(text: str) -> int | None:
-    """Return the milliseconds of an RFC 3339 time, cut off, not rounded; None where it is no time since 1970.
+    """Return the milliseconds of an RFC 3339 time, cut off, not rounded; None where it is no time since 1970 UTC.
 
-    Nobody's exchange happened before 1970; such a time is a provider's unset field. A leap second is the second
-    after it. Source: RFC 3339 section 5.6.
+    Nobody's exchange happened before 1970; such a time is a provider's unset field. After the year 9999 in UTC there
+    is no way to write it. A leap second is the second after it. Source: RFC 3339 section 5.6.
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:
@@ -51,4 +52,4 @@ def read_time(text: str) -> int | None:
         return None
     if leap:
         at_ms = at_ms - at_ms % 1000 + 1000
-    return at_ms if at_ms >= 0 else None
+    return at_ms if 0 <= at_ms <= _LAST_MS else None
