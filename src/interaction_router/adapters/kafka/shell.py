@@ -1,0 +1,301 @@
+"""Faust as the shell: group membership, rebalances and supervised services; whole batches as the hand-over.
+
+Faust's own path, an event at a time, handles a few thousand events a second and loses some on an exception. So its
+consumer is replaced where it would drain messages: every assigned partition gets a `Lane`, and Faust keeps the rest.
+Private names of Faust are overridden here and nowhere else; a test checks that they still are what they were.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import aiokafka
+import faust
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.app.base import BootStrategy
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+
+from interaction_router.adapters.kafka.client import ClientOptions
+from interaction_router.adapters.kafka.failures import translated
+from interaction_router.adapters.kafka.lane import Waiting
+from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Lanes
+from interaction_router.domain.errors import FatalError
+from interaction_router.ports import Received, Stage
+
+logger = logging.getLogger(__name__)
+
+FETCH_WAIT_MS = 25
+"""How long a broker may hold a fetch that finds nothing: as long may a partition wait that becomes free meanwhile."""
+POLL_S = 5.0
+"""How long a lane waits for records before it asks again."""
+PARTITION_FETCH_BYTES = 2 * 1024 * 1024
+"""What is fetched ahead of one partition at most, but for a single batch that is larger."""
+FETCH_BYTES = 16 * 1024 * 1024
+"""What one answer of a broker holds at most."""
+POLL_LIMIT_MS = 3_600_000
+"""Longer than any batch: the shell's own watchdog ends a worker that stands still long before."""
+COMMIT_EVERY_S = 1.0
+STOP_S = 3.0
+"""How long the services of Faust may take to stop behind that; all of it together stays under 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShellOptions:
+    """How to be a member of the stages' groups."""
+
+    client: ClientOptions
+    namespace: str
+    session_timeout_ms: int = 10_000
+    heartbeat_interval_ms: int = 3_000
+    group_instance_id: str | None = None
+    batch_records: int = 1000
+    stall_limit_s: float = 60.0
+
+
+class FaustShell:
+    """Drives stages, each as a Faust app of its own group `NS-<role>`, in one event loop.
+
+    Delivery is at least once: the group's offset is committed behind `handle`, every second, at a stop and at a
+    rebalance. One object is run once.
+    """
+
+    def __init__(
+        self,
+        options: ShellOptions,
+        stages: Mapping[str, Stage],
+        *,
+        on_assigned: Callable[[str, int], None],
+    ) -> None:
+        """Name each stage's role; `on_assigned` hears of each role's number of partitions after each rebalance."""
+        self._options = options
+        self._stages = stages
+        self._on_assigned = on_assigned
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Run until `stop`: batches under way are finished and committed, then each stage forgets its partitions.
+
+        Raises:
+            BaseException: the first exception of a stage that is no `RetryableError`, or of Faust; the process is to
+                end non-zero, since a supervisor's new one starts from what is committed.
+        """
+        waiting = Waiting()
+        apps = [self._app(role, stage, waiting) for role, stage in self._stages.items()]
+        watches = [asyncio.create_task(self._watch(app), name=f"watch:{app.duty.role}") for app in apps]
+        try:
+            for app in apps:
+                await app.start()
+            await self._stopping.wait()
+        except KafkaError as error:
+            raise translated(error, "start of the shell") from error
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await _stop_all(apps)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+
+    def fail(self, failure: BaseException) -> None:
+        """Let `run` end with the failure, the first that there is."""
+        if self._failure is None and not self._stopping.is_set():
+            self._failure = failure
+        self._stopping.set()
+
+    async def _watch(self, app: "StageApp") -> None:
+        """End the shell with an app that has crashed; Faust itself would only log it."""
+        await app.wait_until_stopped()
+        cause = f"The Faust app of {app.duty.role} has ended."
+        self.fail(app.crash_reason or FatalError("shell_crashed", cause))
+
+    def _app(self, role: str, stage: Stage, waiting: Waiting) -> "StageApp":
+        """Return the role's app, which subscribes the stage's topics."""
+        duty = Duty(
+            role,
+            stage,
+            namespace=self._options.namespace,
+            batch_records=self._options.batch_records,
+            stall_limit_s=self._options.stall_limit_s,
+            waiting=waiting,
+            on_assigned=lambda partitions: self._on_assigned(role, partitions),
+            on_failure=self.fail,
+        )
+        return StageApp(duty, self._options)
+
+
+class BatchConsumerThread(AIOKafkaConsumerThread):
+    """Faust's thread with aiokafka's consumer in it, so that heartbeats go on while a batch keeps the main loop busy."""
+
+    def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
+        """Return the consumer; Faust's own would take neither the client's options nor limits of bytes.
+
+        Round robin deals out topics of different partition counts evenly; Faust's own assignor wants the partitions of
+        all topics in one hand.
+        """
+        app = _stage_app(self.app)
+        options = app.options
+        self._assignor = RoundRobinPartitionAssignor  # as Faust does without tables
+        return aiokafka.AIOKafkaConsumer(
+            **options.client,
+            group_id=app.conf.id,
+            group_instance_id=options.group_instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=options.session_timeout_ms,
+            heartbeat_interval_ms=options.heartbeat_interval_ms,
+            rebalance_timeout_ms=max(30_000, options.session_timeout_ms),
+            max_poll_interval_ms=POLL_LIMIT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_BYTES,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            check_crcs=False,  # TCP and the broker have checked; in Python it would cost as much as parsing
+            isolation_level="read_uncommitted",
+        )
+
+    async def fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
+        """Return up to `limit` records of one partition."""
+        found: Sequence[Received] = await self._there(self._fetch(place, limit))
+        return found
+
+    async def go_to(self, place: TopicPartition, offset: int) -> None:
+        """Let the partition go on from `offset`."""
+        await self._there(self._go_to(place, offset))
+
+    async def keep(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit offsets; those of partitions that are no longer assigned are left out."""
+        await self._there(self._keep(offsets))
+
+    async def _fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
+        consumer = self._ensure_consumer()
+        found: Mapping[TopicPartition, Sequence[Received]] = await consumer.getmany(
+            place, timeout_ms=int(POLL_S * 1000), max_records=limit
+        )
+        return found.get(place, ())
+
+    async def _go_to(self, place: TopicPartition, offset: int) -> None:
+        consumer = self._ensure_consumer()
+        if place in consumer.assignment():
+            consumer.seek(place, offset)
+
+    async def _keep(self, offsets: Mapping[TopicPartition, int]) -> None:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        kept = {place: OffsetAndMetadata(offset, "") for place, offset in offsets.items() if place in assigned}
+        if kept:
+            await consumer.commit(kept)
+
+    def _there(self, coroutine: Any) -> "asyncio.Future[Any]":
+        """Run it in the thread's loop; Any: whatever the coroutine returns. Faust's queue has two workers for all."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop))
+
+
+class BatchConsumer(Consumer):
+    """Gives each assigned partition a lane of its own: a slow one holds up no other."""
+
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Faust's signature, passed on
+        super().__init__(*args, **kwargs)
+        self._lanes = Lanes(_stage_app(self.app).duty, self._thread)
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Do nothing: aiokafka begins at the committed offsets, and Faust would undo what the lanes have sought."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing: Faust watches its own streams here, which see no event."""
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Watch the lanes and commit behind them; Any: Faust's service that calls this where it would drain."""
+        while not (self.should_stop or fetcher.should_stop):
+            await asyncio.sleep(COMMIT_EVERY_S)
+            self._lanes.check_progress()
+            await self._lanes.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let batches end, commit, forget; only then may others have the partitions."""
+        await self._lanes.finish()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin with what is assigned now, which is all there is: assignments are not incremental."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        await self._lanes.finish()
+        self._lanes.begin([TopicPartition(tp.topic, tp.partition) for tp in assigned])
+
+    async def on_stop(self) -> None:
+        """Let batches end and commit while the consumer still lives."""
+        await self._lanes.finish()
+        await super().on_stop()
+
+
+class BatchTransport(Transport):
+    """Faust's transport with the consumer that hands over batches."""
+
+    Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer
+
+
+class _ConsumerOnly(BootStrategy):
+    """No producer: what the stages write goes through the log. No web server: the worker has its own."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class StageApp(faust.App):
+    """One stage as a Faust app."""
+
+    BootStrategy = _ConsumerOnly
+
+    def __init__(self, duty: Duty, options: ShellOptions) -> None:
+        self.duty = duty
+        self.options = options
+        super().__init__(
+            f"{options.namespace}-{duty.role}",
+            broker="kafka://",  # the consumer thread has the addresses
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            consumer_auto_offset_reset="earliest",
+            key_serializer="raw",
+            value_serializer="raw",
+            broker_session_timeout=options.session_timeout_ms / 1000,
+            broker_heartbeat_interval=options.heartbeat_interval_ms / 1000,
+            broker_request_timeout=max(90.0, options.session_timeout_ms / 1000),
+        )
+        # Straight to the conductor: an agent would do no more than bring it the topic.
+        self.topics.add(self.topic(*(f"{options.namespace}.{stream}" for stream in duty.stage.streams)))
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """Make none: there are no tables."""
+
+
+def _stage_app(app: object) -> StageApp:
+    """Return the app as what it is; Faust's types know only its interface."""
+    assert isinstance(app, StageApp)
+    return app
+
+
+async def _stop_all(apps: Sequence[StageApp]) -> None:
+    """Stop in reverse, and no longer than is allowed: what Faust leaves behind ends with the process."""
+    try:
+        async with asyncio.timeout(FINISH_S + COMMIT_LIMIT_S + STOP_S):
+            for app in reversed(apps):
+                await app.stop()
+    except TimeoutError:
+        logger.warning("stop_cut_short")
