@@ -2,14 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.adapters.kafka.client import client_options, milliseconds
+from interaction_router.adapters.kafka.log import KafkaLog
+from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
+from interaction_router.adapters.redis.client import open_client
+from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -23,11 +29,11 @@ from interaction_router.application.intake import (
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
-from interaction_router.domain.errors import RejectedError, RetryableError
+from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Clock, Log, Stage, Tables
 from interaction_router.settings import Settings
-from interaction_router.wire.addresses import canonical_contact_address
+from interaction_router.wire.addresses import canonical_own_addresses
 
 COMPACTED = frozenset({AGENTS, STATE})
 _AGENTS_EVERY_S = 0.25
@@ -42,9 +48,13 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+Role = Literal["intake", "assignment"]
+ROLES: Sequence[Role] = ("intake", "assignment")
+
+
 @dataclass(frozen=True, slots=True)
 class Router:
-    """The two stages with what they stand on, and the names of their consumer groups."""
+    """The two stages with what they stand on."""
 
     log: Log
     tables: Tables
@@ -53,12 +63,19 @@ class Router:
     assignment: AssignmentStage
     agents: Agents
 
-    async def run_timers(self) -> None:
+    def stages(self, roles: Sequence[Role] = ROLES) -> Mapping[str, Stage]:
+        """Return the stages by their roles."""
+        stages: Mapping[str, Stage] = {"intake": self.intake, "assignment": self.assignment}
+        return {role: stages[role] for role in roles}
+
+    async def run_timers(self, roles: Sequence[Role] = ROLES) -> None:
         """Follow the agents, close what is idle and mend the state topic until cancelled; an error ends it."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_every(_AGENTS_EVERY_S, self.agents.follow), name="agents")
-            group.create_task(_every(_TICK_EVERY_S, self.assignment.tick), name="ticks")
-            group.create_task(_every(_TICK_EVERY_S, self.assignment.mend_state), name="state-topic")
+            if "intake" in roles:
+                group.create_task(_every(_AGENTS_EVERY_S, self.agents.follow), name="agents")
+            if "assignment" in roles:
+                group.create_task(_every(_TICK_EVERY_S, self.assignment.tick), name="ticks")
+                group.create_task(_every(_TICK_EVERY_S, self.assignment.mend_state), name="state-topic")
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -109,7 +126,9 @@ def policy_of(settings: Settings) -> Policy:
 def intake_settings(settings: Settings) -> IntakeSettings:
     """Return what raw records are read with."""
     tenants = {
-        name: TenantSettings(tenant.region, _own_addresses(tenant.addresses, tenant.region or settings.default_region))
+        name: TenantSettings(
+            tenant.region, canonical_own_addresses(tenant.addresses, tenant.region or settings.default_region)
+        )
         for name, tenant in settings.tenants.items()
     }
     return IntakeSettings(
@@ -119,15 +138,6 @@ def intake_settings(settings: Settings) -> IntakeSettings:
         tenants=tenants,
         unqualified=settings.unqualified,
     )
-
-
-def _own_addresses(addresses: tuple[str, ...], region: str | None) -> frozenset[str]:
-    """Return a tenant's addresses as interactions have them; one that is no number or mailbox stays as it is."""
-    own = set(addresses)
-    for address in addresses:
-        with suppress(RejectedError):
-            own.add(canonical_contact_address(address, region))
-    return frozenset(own)
 
 
 def streams(settings: Settings) -> tuple[str, ...]:
@@ -158,8 +168,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
         for stream in streams(settings):
             await log.create(stream, settings.topics.partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
-        stages: dict[str, Stage] = {"intake": router.intake, "assignment": router.assignment}
-        shell = EmbeddedShell(log, stages, batch=settings.worker.batch_records)
+        shell = EmbeddedShell(log, router.stages(), batch=settings.worker.batch_records)
         async with asyncio.TaskGroup() as group:
             timers = group.create_task(router.run_timers(), name="timers")
             running = group.create_task(shell.run(), name="shell")
@@ -169,3 +178,68 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
                 shell.stop()
                 await running
                 timers.cancel()
+
+
+@asynccontextmanager
+async def kafka_log(settings: Settings) -> AsyncIterator[KafkaLog]:
+    """Have the log on Kafka as long as the context lasts; it connects at its first call."""
+    log = KafkaLog(client_options(settings.kafka), settings.namespace)
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
+@asynccontextmanager
+async def redis_tables(settings: Settings) -> AsyncIterator[RedisTables]:
+    """Have the tables on Redis as long as the context lasts; the server is checked first."""
+    client = open_client(settings.redis)
+    try:
+        tables = RedisTables(client, settings.namespace)
+        await tables.check()
+        yield tables
+    finally:
+        await client.close()
+
+
+async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callable[[int], None]) -> None:
+    """Run the stages of these roles on Kafka and Redis until cancelled; then finish what is under way.
+
+    `ready` hears how many partitions the worker has, once each of its roles has been given its own.
+    """
+    assigned: dict[str, int] = {}
+
+    def on_assigned(role: str, partitions: int) -> None:
+        first = role not in assigned
+        assigned[role] = partitions
+        if first and len(assigned) == len(roles):
+            ready(assigned.get("assignment", partitions))
+
+    async with kafka_log(settings) as log, redis_tables(settings) as tables:
+        router = await build_router(settings, log, tables, SystemClock())
+        shell = FaustShell(_shell_options(settings), router.stages(roles), on_assigned=on_assigned)
+        timers = asyncio.create_task(router.run_timers(roles), name="timers")
+        timers.add_done_callback(lambda task: None if task.cancelled() else shell.stop())
+        running = asyncio.create_task(shell.run(), name="shell")
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            shell.stop()
+            await running
+        finally:
+            timers.cancel()
+        with suppress(asyncio.CancelledError):
+            await timers
+
+
+def _shell_options(settings: Settings) -> ShellOptions:
+    kafka = settings.kafka
+    return ShellOptions(
+        client=client_options(kafka),
+        namespace=settings.namespace,
+        session_timeout_ms=milliseconds(kafka.session_timeout),
+        heartbeat_interval_ms=milliseconds(kafka.heartbeat_interval),
+        group_instance_id=kafka.group_instance_id,
+        batch_records=settings.worker.batch_records,
+        stall_limit_s=settings.worker.stall_limit.total_seconds(),
+    )

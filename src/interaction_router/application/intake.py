@@ -67,11 +67,13 @@ class Agents:
         """Begin with nobody; `follow` reads."""
         self._log = log
         self._channels: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
-        self._next: dict[int, int] = {}
+        self._next: dict[int, int | None] = {}
 
     async def follow(self) -> None:
         """Read on to the end of the topic."""
-        for partition in range(await self._log.partitions(AGENTS)):
+        if not self._next:
+            self._next = dict.fromkeys(range(await self._log.partitions(AGENTS)))
+        for partition in self._next:
             start = self._next.get(partition)
             if start is None:
                 start = (await self._log.bounds(AGENTS, partition)).first
