@@ -98,7 +98,8 @@ def _translate(error: Exception) -> RouterError:
         case RedisClusterException() if "cannot be connected" in text:
             return RetryableError("redis_unreachable", "No node of the cluster can be reached.")
         case RedisClusterException():
-            return FatalError("redis_cluster", f"{text}.", "Check `redis.cluster`.")
+            # Its nodes disagree about the slots, or some slots are with nobody: so it is amid a failover.
+            return RetryableError("redis_cluster_down", "The cluster's nodes do not agree about its slots now.")
         case ResponseError():
             return FatalError("redis_refused", f"Redis refuses: {text.partition(', with args')[0][:200]}.")
         case _:

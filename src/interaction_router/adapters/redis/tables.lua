@@ -71,7 +71,10 @@ end
 local written = false
 
 local function write(...)
-    redis.call(...)
+    local reply = redis.pcall(...)
+    if type(reply) == 'table' and reply.err then
+        error(reply, 0)
+    end
     written = true
 end
 
@@ -125,7 +128,7 @@ local function apply()
     if written then
         redis.call('SET', KEYS[1], 'damaged')
     end
-    error(failure)
+    return type(failure) == 'table' and failure or redis.error_reply(failure)
 end
 
 if ARGV[1] == 'load' then
