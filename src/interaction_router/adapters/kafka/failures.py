@@ -20,6 +20,8 @@ _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 _UNSUPPORTED = (errors.IncompatibleBrokerVersion, errors.UnsupportedVersionError)
 _INVALID = (errors.InvalidTopicError, errors.TopicAlreadyExistsError, errors.InvalidPartitionsError)
 
+_OWN_FAULTS = (errors.IllegalArgumentError, errors.IllegalStateError)
+
 APPLY = "Run `interaction-router topics apply`."
 
 
@@ -53,5 +55,7 @@ def translating(subject: str) -> Iterator[None]:
     """Raise aiokafka's errors, and those of sockets and time-outs, as the program's own."""
     try:
         yield
+    except _OWN_FAULTS:
+        raise
     except (errors.KafkaError, OSError, TimeoutError, NotImplementedError) as error:
         raise translated(error, subject) from error
