@@ -352,13 +352,27 @@ class NaiveRouter:
         person = contact.survivor()
         if person.state == "live":
             self._end(step.tenant, person)
-        # Reading: all lives of the contact id, and all that was ever merged into one of them.
+        erased_ids = self._erased_with(tenant, person.contact_id)
         for conversation in self._conversations:
             history_of = conversation.contact
-            if conversation.tenant == step.tenant and history_of is not None:
-                lineage = {each.contact_id for each in history_of.lineage()}
-                if person.contact_id in lineage:
-                    self._erase_conversation(conversation)
+            if conversation.tenant == step.tenant and history_of is not None and history_of.contact_id in erased_ids:
+                self._erase_conversation(conversation)
+
+    @staticmethod
+    def _erased_with(tenant: Tenant, contact_id: str) -> set[str]:
+        # Reading: all lives of the contact id, and of each id that was ever merged into one of them, unless that id
+        # is by now a contact of its own again, or the alias of another.
+        erased_ids: set[str] = set()
+        found = {contact_id}
+        while found - erased_ids:
+            erased_ids |= found
+            found = {
+                each.contact_id
+                for each in tenant.every_contact
+                if tenant.contacts[each.contact_id].state == "gone"
+                and not erased_ids.isdisjoint(one.contact_id for one in each.lineage())
+            }
+        return erased_ids
 
     def _erase_conversation(self, conversation: Conversation) -> None:
         assert not conversation.is_open

@@ -145,7 +145,7 @@ def decide_loading(
     rows: Mapping[RowKey, Row], head: Head, record: LogRecord, *, offset: int
 ) -> tuple[Decision, Mapping[RowKey, Row | None]]:
     """Decide with only those rows loaded that are asked for, as a worker does."""
-    loaded: dict[RowKey, Row | None] = {}
+    loaded: dict[RowKey, Row | None] = {POLICY: rows.get(POLICY)}
     buckets: dict[str, tuple[str, ...]] = {}
     for key in first_rows(record):
         loaded[key] = rows.get(key)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from interaction_router.application.appending import append_batches
 from interaction_router.application.outcomes import OUTCOMES, outcome_records
@@ -11,11 +12,14 @@ from interaction_router.domain.decide import decide, first_rows, repeats
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.events import Decision, Outcome
 from interaction_router.domain.ids import Place
-from interaction_router.domain.messages import LogRecord
+from interaction_router.domain.messages import LogRecord, Origin
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
 from interaction_router.domain.turn import NotLoaded
-from interaction_router.ports import Log, Received, Tables
+from interaction_router.ports import Log, Outgoing, Received, Tables
 from interaction_router.wire.codec import decode_log_record
+
+Decided: TypeAlias = tuple[int, LogRecord, Decision, Origin | None]
+"""The offset of a log record, the record, what was decided, and its origin where that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Ownership:
         self._outcome = at.outcome
         self._store = RowStore(tables, at.partition, applied=at.applied, cache_rows=cache_rows)
         self._doubted: set[RowKey] = set()
-        self._outcomes: list[Outcome] = []
+        self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
         self._before: dict[RowKey, Row | None] = {}
 
@@ -61,7 +65,7 @@ class Ownership:
         finds out what of it counts.
         """
         decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
-        await self._store.prepare([key for record in decoded for key in first_rows(record)])
+        await self._store.prepare([POLICY, *(key for record in decoded for key in first_rows(record))])
         for received, record in zip(records, decoded, strict=True):
             await self._decide(received.offset, record)
         await self._bring_about()
@@ -77,10 +81,10 @@ class Ownership:
                     await store.prepare(missing.keys)
                 else:  # a whole bucket is read as the tables have it, so they have to have all that was decided
                     await self._bring_about()
-                    await store.prepare(first_rows(record))
+                    await store.prepare([POLICY, *first_rows(record)])
                     await store.load_bucket(missing.bucket)
         decision, changes = decided
-        self._outcomes.append(self._outcome_of(offset, record, decision))
+        self._decided.append((offset, record, decision, self._origin_taken(record, decision)))
         for key in changes:
             if key not in self._before:
                 self._before[key] = store.rows.get(key)
@@ -88,24 +92,13 @@ class Ownership:
         self._changed.update(changes)
         store.buckets.clear()
 
-    def _outcome_of(self, offset: int, record: LogRecord, decision: Decision) -> Outcome:
-        repeated = repeats(self._head, record)
-        origin = None if repeated else record.origin
+    def _origin_taken(self, record: LogRecord, decision: Decision) -> Origin | None:
+        """Note how far the partition is; return the record's origin where it is above what was taken before."""
+        origin = None if repeats(self._head, record) else record.origin
         self._head.log_time_ms = decision.log_time_ms
         if origin is not None:
             self._head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
-        keeps_raw = decision.refusal is not None or decision.sends
-        return Outcome(
-            offset=offset,
-            expected=-1,
-            done=self._store.applied,
-            tenant=record.to.tenant,
-            cause=record.cause or Place(LOG, self.partition, offset),
-            origin=origin,
-            trace=record.trace,
-            decision=decision,
-            raw=record.raw if keeps_raw else None,
-        )
+        return origin
 
     async def _bring_about(self) -> None:
         """The effects of what was decided, each acknowledged before the next. Their order is written here only.
@@ -114,7 +107,7 @@ class Ownership:
         published after what led to it. 4 the tables: a hint is visible only when everything that was handed over is in
         its owner's log. 5 the state topic: last, since its last write stands.
         """
-        if not self._outcomes:
+        if not self._decided:
             return
         outcomes = await self._write_outcomes()
         updates, letters = self._views.updates(self.partition, outcomes)
@@ -122,33 +115,34 @@ class Ownership:
         await append_batches(self._log, (LOG, self._views.sends(self.partition, outcomes)))
         await self._apply(outcomes)
         changed, before = self._changed, self._before
-        self._changed, self._before, self._outcomes = {}, {}, []
+        self._changed, self._before, self._decided = {}, {}, []
         await self._write_state(changed, before)
         self.next = outcomes[-1].offset + 1
 
     async def _write_outcomes(self) -> list[Outcome]:
-        outcomes, records, at = [], [], self._expected
-        for decided in self._outcomes:
+        outcomes: list[Outcome] = []
+        records: list[Outgoing] = []
+        start, done = self._expected, self._store.applied
+        for offset, record, decision, origin in self._decided:
             outcome = Outcome(
-                decided.offset,
-                at,
-                decided.done,
-                decided.tenant,
-                decided.cause,
-                decided.origin,
-                decided.trace,
-                decided.decision,
-                decided.raw,
+                offset,
+                start + len(records),
+                done,
+                record.to.tenant,
+                record.cause or Place(LOG, self.partition, offset),
+                origin,
+                record.trace,
+                decision,
+                record.raw if decision.refusal is not None or decision.sends else None,
             )
-            parts = outcome_records(outcome)
-            records += parts
             outcomes.append(outcome)
-            at += len(parts)
+            records += outcome_records(outcome)
+        at = start + len(records)
         offsets = await self._log.append(OUTCOMES, self.partition, records)
-        if offsets != list(range(self._expected, at)):
+        if offsets != list(range(start, at)):
             raise RetryableError(
                 "outcomes_displaced",
-                f"Outcomes of partition {self.partition} stand at {offsets[0]}, not at {self._expected}.",
+                f"Outcomes of partition {self.partition} stand at {offsets[0]}, not at {start}.",
                 "Somebody else decides this partition; taking over anew.",
             )
         self._expected, self._outcome = at, at - 1

@@ -169,6 +169,7 @@ def end(turn: Turn, contact: Contact) -> None:
         "deleted",
         saves=contact.saves,
         arrived=contact.arrived,
+        former=tuple(dict.fromkeys((*contact.former, *contact.aliases))),
         commands=contact.commands,
     )
     turn.put_contact(gone)
@@ -186,6 +187,8 @@ def bury(turn: Turn, contact: Contact, conversation: Conversation) -> None:
 def erased(turn: Turn, message: EraseAsked) -> None:
     """The contact is deleted, and each of its conversations loses its personal data, an open one closed first."""
     contact = turn.contact(turn.record.to.key)
+    if message.along_with is not None and contact.state in {"live", "alias"}:
+        return  # by now it is a contact of its own again, or somebody else's alias
     if contact.state == "alias" and contact.into is not None:
         into = Entity(turn.tenant, "contact", contact.into)
         turn.send(into, EraseAsked(contact.into, message.command_id))
@@ -197,9 +200,10 @@ def erased(turn: Turn, message: EraseAsked) -> None:
         return
     if contact.state == "live":
         end(turn, contact)
-    for alias in contact.aliases:
-        turn.send(Entity(turn.tenant, "contact", alias), EraseAsked(alias, message.command_id))
-    contact = turn.contact(contact.contact_id)
+        contact = turn.contact(contact.contact_id)
+    for alias in contact.former:
+        along = EraseAsked(alias, message.command_id, contact.contact_id)
+        turn.send(Entity(turn.tenant, "contact", alias), along)
     turn.put_contact(replace(contact, state="erased", commands=(*contact.commands, message.command_id)))
     index = turn.index(turn.record.to)
     blank(turn, list(dict.fromkeys(entry.conversation_id for entry in index.values() if entry.to is None)))

@@ -8,7 +8,6 @@ from interaction_router.domain import assign, commands, contacts, endpoints, mer
 from interaction_router.domain.events import Decision
 from interaction_router.domain.messages import InteractionEvent, LogRecord, Message
 from interaction_router.domain.rows import (
-    POLICY,
     Contact,
     Conversation,
     Entry,
@@ -91,9 +90,9 @@ def repeats(head: Head, record: LogRecord) -> bool:
 
 
 def first_rows(record: LogRecord) -> list[RowKey]:
-    """Return the rows that deciding the record begins with."""
+    """Return the rows that deciding the record begins with, besides the partition's policy."""
     to, message = record.to, record.message
-    keys = [POLICY]
+    keys: list[RowKey] = []
     if to.kind == "contact":
         keys.append(contact_key(to.tenant, to.key))
     elif to.kind == "conversation":

@@ -117,16 +117,27 @@ def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
     row, interaction = _conversation(get, event.now.conversation_id), event.interaction
     channel = interaction.channel
     keeps_open = not interaction.auto_response or not row.interaction_count
-    row_after = replace(
-        row,
-        seq=event.now.seq,
-        interaction_count=row.interaction_count + 1,
-        channels={**row.channels, channel: row.channels.get(channel, 0) + 1},
-        last_interaction_at_ms=max(
-            row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms
-        ),
-        activity={**row.activity, channel: log_time_ms} if keeps_open else row.activity,
-        calls={**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
+    # Every interaction comes through here, and `replace` takes three times as long.
+    row_after = Conversation(
+        row.conversation_id,
+        row.tenant,
+        row.owner,
+        event.now.seq,
+        row.status,
+        row.contact_id,
+        row.endpoint,
+        row.opened_at_ms,
+        row.opened_offset,
+        row.previous,
+        row.closed_at_ms,
+        row.close_reason,
+        row.linked_by,
+        row.interaction_count + 1,
+        {**row.channels, channel: row.channels.get(channel, 0) + 1},
+        max(row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms),
+        {**row.activity, channel: log_time_ms} if keeps_open else row.activity,
+        {**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
+        row.commands,
     )
     entry = Entry(
         conversation_id=row.conversation_id,

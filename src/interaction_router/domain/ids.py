@@ -11,6 +11,7 @@ _VERSION_8 = 0x8 << 76
 _VARIANT_RFC_9562 = 0b10 << 62
 _CUSTOM_BITS = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)
 _HEX_OF_HASH = 8
+_VARIANT_DIGITS = "89ab"
 
 
 class Entity(NamedTuple):
@@ -80,7 +81,9 @@ def conversation_id(opener: Entity, cause: Place) -> str:
 
 def update_id(*words: str) -> str:
     """Return the UUIDv8 of an update: of a conversation's, its id and `seq`; of a contact's, type, ids and place."""
-    return _uuid8(int.from_bytes(blake2b("\0".join(words).encode(), digest_size=16).digest(), "big"))
+    text = blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
+    variant = _VARIANT_DIGITS[int(text[16], 16) & 0b11]
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 def _uuid8(value: int) -> str:

@@ -23,20 +23,21 @@ from interaction_router.domain.turn import Turn
 
 def merged(turn: Turn, message: ContactMerged) -> None:
     """A merge is asked for: the aliases say whether it would go round, or is in force already."""
-    away, into = _root(turn, message.contact_id), _root(turn, message.into)
-    if message.contact_id == message.into or (away == into == message.contact_id):
+    chain, (*_, away) = _chain(turn, message.into), _chain(turn, message.contact_id)
+    into = chain[-1]
+    if message.contact_id in chain:
         turn.refuse("contact_merge_cycle", "the contact would become an alias of itself", field="into")
     elif away != into:
         turn.put(aliases_key(turn.tenant, away), Alias(into))
         turn.send(Entity(turn.tenant, "contact", into), MergeAllowed(away, into))
 
 
-def _root(turn: Turn, contact_id: str) -> str:
-    edge = turn.get(aliases_key(turn.tenant, contact_id), Alias)
-    while edge is not None:
-        contact_id = edge.into
-        edge = turn.get(aliases_key(turn.tenant, contact_id), Alias)
-    return contact_id
+def _chain(turn: Turn, contact_id: str) -> list[str]:
+    """Return the contact and what it is an alias of, to the last."""
+    chain = [contact_id]
+    while (edge := turn.get(aliases_key(turn.tenant, chain[-1]), Alias)) is not None:
+        chain.append(edge.into)
+    return chain
 
 
 def edge_struck(turn: Turn, message: EdgeStruck) -> None:
@@ -97,6 +98,7 @@ def become_alias(turn: Turn, message: BecomeAlias) -> None:
         "alias",
         into=message.into,
         saves=contact.saves,
+        former=contact.former,
         commands=contact.commands,
     )
     turn.put_contact(alias)
@@ -150,7 +152,9 @@ def _merge_open(turn: Turn, survivor: Contact, theirs: Conversation) -> None:
 def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     """The survivor was deleted meanwhile: close, let go, and end the aliases at once."""
     number = survivor.saves + 1
-    turn.put_contact(replace(survivor, saves=number, arrived=(*survivor.arrived, *message.arrived)))
+    former = tuple(dict.fromkeys((*survivor.former, *message.aliases)))
+    arrived = (*survivor.arrived, *message.arrived)
+    turn.put_contact(replace(survivor, saves=number, arrived=arrived, former=former))
     if message.open is not None:
         bury(turn, survivor, turn.link(turn.here(message.open), survivor.contact_id, "merge"))
     settle(turn, survivor.contact_id)
@@ -162,5 +166,5 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     for alias in message.aliases:
         turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, survivor.contact_id))
         if survivor.state == "erased":
-            erase = EraseAsked(alias, survivor.commands[-1])
+            erase = EraseAsked(alias, survivor.commands[-1], survivor.contact_id)
             turn.send(Entity(turn.tenant, "contact", alias), erase)

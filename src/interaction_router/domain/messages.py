@@ -224,10 +224,11 @@ class HandUnlinked:
 
 @dataclass(frozen=True, slots=True)
 class EraseAsked:
-    """To the contact; from a survivor that is erased also to its aliases."""
+    """To the contact; from one that is erased, `along_with`, also to those that were its aliases."""
 
     contact_id: str
     command_id: str
+    along_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

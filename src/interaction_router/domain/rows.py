@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, digest
@@ -43,7 +44,8 @@ class Contact:
 
     `saves` counts on through deletion and numbers the claims. `arrived` are unlinked conversations that endpoints
     have handed over and that wait until every claim is answered. `last` was its open conversation last; `history`
-    closed last of those that a save linked closed.
+    closed last of those that a save linked closed. `former` were aliases until it was deleted: to erase it is to
+    erase what is left of them.
     """
 
     tenant: str
@@ -58,6 +60,7 @@ class Contact:
     history: Last | None = None
     arrived: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
 
 
@@ -161,12 +164,17 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 
 POLICY = RowKey("policy")
 
+_KEYS = 32_768
+"""Keys are asked for many times a record; as many are remembered of each kind."""
 
+
+@lru_cache(maxsize=_KEYS)
 def contact_key(tenant: str, contact_id: str) -> RowKey:
     """Return the key of a contact's row."""
     return RowKey(f"contact:{tenant}/{contact_id}")
 
 
+@lru_cache(maxsize=_KEYS)
 def endpoint_key(tenant: str, party: str) -> RowKey:
     """Return the key of an endpoint's row; it holds no address, so that erasing a contact leaves none behind."""
     return RowKey(f"endpoint:{digest(tenant, 'endpoint', party).hex()}")
@@ -177,11 +185,13 @@ def aliases_key(tenant: str, contact_id: str) -> RowKey:
     return RowKey(f"aliases:{tenant}", contact_id)
 
 
+@lru_cache(maxsize=_KEYS)
 def conversation_key(conversation_id: str) -> RowKey:
     """Return the key of a conversation's row or stub."""
     return RowKey(f"conversation:{conversation_id}")
 
 
+@lru_cache(maxsize=_KEYS)
 def index_bucket(owner: Entity) -> str:
     """Return the bucket of an entity's interaction index."""
     row = contact_key(owner.tenant, owner.key) if owner.kind == "contact" else endpoint_key(owner.tenant, owner.key)
@@ -193,6 +203,7 @@ def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> s
     return endpoint_prefix(tenant, party) + digest(tenant, party, channel, interaction_id)[:12].hex()
 
 
+@lru_cache(maxsize=_KEYS)
 def endpoint_prefix(tenant: str, party: str) -> str:
     """Return how the fields of an endpoint's interactions begin, in whatever index they stand."""
     return digest(tenant, "endpoint", party)[:8].hex()
