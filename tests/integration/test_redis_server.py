@@ -244,6 +244,8 @@ async def test_a_script_of_somebody_else_makes_it_busy(own_server: RedisServer) 
         await asyncio.sleep(0.2)
         with pytest.raises(RetryableError, match="redis_busy"):
             await tables.load(0, [ROW])
+        with pytest.raises(RetryableError, match="redis_busy"):
+            await tables.peek([(0, ROW), (1, FIELD)])
         async with by_hand(own_server) as other:
             await other.script_kill()
         await asyncio.gather(endless, return_exceptions=True)

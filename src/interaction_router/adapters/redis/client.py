@@ -67,7 +67,12 @@ class RedisClient:
                 async with self._client.pipeline(transaction=False) as pipeline:
                     for _, arguments in commands:
                         pipeline.execute_command(*arguments)
-                    return await pipeline.execute()
+                    # redis-py would put the failed command, with its keys, in front of the server's words.
+                    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        raise reply
+                return replies
             return await asyncio.gather(*(self.raw_call(key, *arguments) for key, arguments in commands))
 
     async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
