@@ -6,10 +6,15 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Broker, MissingServerError, RedisServer
 
 Server = TypeVar("Server", Broker, RedisServer)
+
+# A slow machine is no fault of the code: what takes too long is measured elsewhere.
+settings.register_profile("unhurried", settings.get_profile("ci" if os.environ.get("CI") else "default"), deadline=None)
+settings.load_profile("unhurried")
 
 _MARKERS = {"broker": "kafka", "redis_server": "redis"}
 
