@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -14,6 +15,7 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
+from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.intake import (
@@ -29,11 +31,11 @@ from interaction_router.application.intake import (
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
-from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Clock, Log, Stage, Tables
 from interaction_router.settings import Settings
-from interaction_router.wire.addresses import canonical_own_addresses
+from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
 COMPACTED = frozenset({AGENTS, STATE})
 _AGENTS_EVERY_S = 0.25
@@ -159,10 +161,9 @@ class Embedded:
 async def embedded_router(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Embedded]:
     """Run a router on embedded storage as long as the context lasts; its topics are made where they are missing."""
     clock = clock or SystemClock()
-    directory = settings.embedded.data_dir
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-    path = None if directory is None else directory / f"{settings.namespace}.sqlite"
+    path = embedded_file(settings)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with EmbeddedDatabase(path) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
         for stream in streams(settings):
@@ -216,6 +217,7 @@ async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callab
             ready(assigned.get("assignment", partitions))
 
     async with kafka_log(settings) as log, redis_tables(settings) as tables:
+        await check_topics(log, settings.channels)
         router = await build_router(settings, log, tables, SystemClock())
         shell = FaustShell(_shell_options(settings), router.stages(roles), on_assigned=on_assigned)
         timers = asyncio.create_task(router.run_timers(roles), name="timers")
@@ -243,3 +245,79 @@ def _shell_options(settings: Settings) -> ShellOptions:
         batch_records=settings.worker.batch_records,
         stall_limit_s=settings.worker.stall_limit.total_seconds(),
     )
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
+    """Have the log and the tables, to look at: of the embedded data directory where one is set, else of the servers."""
+    if settings.embedded.data_dir is None:
+        async with kafka_log(settings) as log, redis_tables(settings) as tables:
+            yield log, tables
+        return
+    with EmbeddedDatabase(_existing_file(settings)) as database:
+        yield EmbeddedLog(database, SystemClock()), EmbeddedTables(database)
+
+
+@asynccontextmanager
+async def answering(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
+    """Have the log and the tables where somebody answers requests: the workers, or a router in this very process."""
+    if settings.embedded.data_dir is None:
+        async with opened(settings) as servers:
+            yield servers
+        return
+    with EmbeddedDatabase(_existing_file(settings)) as database:
+        partitions = await EmbeddedLog(database, SystemClock()).partitions(LOG)
+    topics = settings.topics.model_copy(update={"partitions": partitions})
+    failure: RouterError | None = None
+    try:
+        async with embedded_router(settings.model_copy(update={"topics": topics})) as embedded:
+            try:
+                yield embedded.log, embedded.router.tables
+            except RouterError as error:
+                failure = error
+    except* RouterError as errors:
+        # The task group of the router wraps what its tasks raise.
+        failure = failure or first_of(errors)
+    if failure is not None:
+        raise failure
+
+
+def first_of(errors: BaseExceptionGroup[RouterError]) -> RouterError:
+    """Return the first error of a group, however deep it is in."""
+    first = errors.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def embedded_file(settings: Settings) -> Path | None:
+    """Return the file of the embedded storage, None where it is in memory."""
+    directory = settings.embedded.data_dir
+    return None if directory is None else directory / f"{settings.namespace}.sqlite"
+
+
+def _existing_file(settings: Settings) -> Path:
+    path = embedded_file(settings)
+    if path is None or not path.exists():
+        cause = f"There is no router's storage at {path}."
+        advice = "Check the directory and `namespace`; `interaction-router topics apply --data DIR` makes a new one."
+        raise FatalError("embedded_missing", cause, advice)
+    return path
+
+
+@asynccontextmanager
+async def opened_log(settings: Settings) -> AsyncIterator[Log]:
+    """Have the log alone, likewise."""
+    if settings.embedded.data_dir is None:
+        async with kafka_log(settings) as log:
+            yield log
+    else:
+        async with opened(settings) as (embedded, _):
+            yield embedded
+
+
+def endpoint_of(settings: Settings, tenant: str, address: str) -> str:
+    """Return the endpoint that an address means to a person of this tenant.
+
+    Raises:
+        RejectedError: `address_invalid`.
+    """
+    return canonical_contact_address(address, intake_settings(settings).region(tenant), field="address")

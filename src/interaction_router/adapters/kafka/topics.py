@@ -35,6 +35,10 @@ _BROKER_DEFAULT = -1
 _TOPIC_EXISTS = 36
 
 
+_STAMPED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
+"""Log time is the broker's: a worker whose clock is wrong moves nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
     """What one topic is to be like; a `fixed` one keeps its number of partitions for ever."""
@@ -88,7 +92,7 @@ def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
         _topic(settings, UPDATES, _deleting(settings.updates_retention, RECORD_BYTES), fixed=True),
         _topic(settings, STATE, _compacting(), fixed=True),
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
-        _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
+        _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES) | _STAMPED_BY_BROKER, fixed=True),
         _topic(settings, OUTCOMES, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
     ]
 
