@@ -18,6 +18,7 @@ LOOK = "Look and act"
 SET_UP = "Set up"
 
 NOUNS: Final = {
+    "demo": Noun(RUN, "Run everything in one process, with simulated gateways; no server needed."),
     "worker": Noun(RUN, "Assign interactions to conversations, on Kafka and Redis."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),
     "completion": Noun(SET_UP, "Print the completion script of a shell."),
