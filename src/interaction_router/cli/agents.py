@@ -1,0 +1,94 @@
+"""`agents`: who is qualified for which channels."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.storage import ask, data_option, request, tenant_option, unknown
+
+if TYPE_CHECKING:
+    from interaction_router.application.queries import AgentStanding, Queries
+    from interaction_router.application.requests import Requests
+    from interaction_router.settings import Settings
+
+COLUMNS = {"tenant": "tenant", "agent_id": "agent", "name": "name", "channels": "channels"}
+
+
+@click.group("agents", cls=RouterGroup, short_help="Set, remove and list agents and their channels.")
+def noun() -> None:
+    """Set, remove and list agents and their channels.
+
+    A tenant is checked while it has at least one agent: an outbound interaction of another agent is then refused.
+    """
+
+
+@noun.command("list")
+@click.option("--tenant", metavar="NAME", help="Only those of this tenant.")
+@data_option
+@json_option
+@click.pass_obj
+def list_(invocation: Invocation, *, tenant: str | None) -> None:
+    """List the agents, as their topic has them."""
+
+    async def find(queries: "Queries") -> "list[AgentStanding]":
+        return await queries.agents(tenant)
+
+    rows = [
+        {
+            "tenant": each.agent.tenant,
+            "agent_id": each.agent.agent_id,
+            "name": each.agent.name,
+            "channels": sorted(each.agent.channels),
+        }
+        for each in ask(invocation, find)
+    ]
+    invocation.output.table(rows, COLUMNS, empty="no agents: nobody is checked")
+
+
+@noun.command("set")
+@click.argument("agent_id", metavar="ID")
+@tenant_option(required=True)
+@click.option("--name", metavar="TEXT", help="The agent's name.")
+@click.option("--channel", "channels", metavar="NAME", multiple=True, help="A channel that it may use; repeatable.")
+@data_option
+@json_option
+@click.pass_obj
+def set_(invocation: Invocation, agent_id: str, *, tenant: str, name: str | None, channels: tuple[str, ...]) -> None:
+    """Set an agent's name and channels, all of them; from then on they count."""
+    known = invocation.settings().channels
+    for channel in channels:
+        if channel not in known:
+            raise click.BadParameter(f"{channel!r} is none of the channels {', '.join(known)}", param_hint="--channel")
+
+    async def write(requests: "Requests", _queries: "Queries", _settings: "Settings") -> None:
+        await requests.set_agent(tenant, agent_id, name=name, channels=channels)
+
+    request(invocation, write)
+    row = {"tenant": tenant, "agent_id": agent_id, "name": name, "channels": list(channels)}
+    if invocation.as_json:
+        invocation.output.document(row)
+    else:
+        told = ", ".join(channels) or "no channel"
+        invocation.output.note(f"agent {agent_id} of {tenant} is qualified for {told}")
+
+
+@noun.command()
+@click.argument("agent_id", metavar="ID")
+@tenant_option(required=True)
+@data_option
+@json_option
+@click.pass_obj
+def remove(invocation: Invocation, agent_id: str, *, tenant: str) -> None:
+    """Remove an agent; without any, the tenant's interactions are no longer checked."""
+
+    async def write(requests: "Requests", _queries: "Queries", _settings: "Settings") -> bool:
+        return await requests.remove_agent(tenant, agent_id)
+
+    if not request(invocation, write):
+        raise unknown("agent_unknown", "agent", agent_id)
+    if invocation.as_json:
+        invocation.output.document({"tenant": tenant, "agent_id": agent_id, "removed": True})
+    else:
+        invocation.output.note(f"agent {agent_id} of {tenant} is removed")

@@ -1,0 +1,182 @@
+"""`contacts`: save, show, find, merge, delete and erase them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.storage import (
+    ask,
+    data_option,
+    login_name,
+    now,
+    request,
+    tell_fate,
+    tenant_option,
+    unknown,
+    wait_option,
+)
+from interaction_router.domain.rows import Contact
+
+if TYPE_CHECKING:
+    from interaction_router.application.queries import Queries
+    from interaction_router.application.requests import Fate, Requests
+    from interaction_router.settings import Settings
+
+
+@click.group("contacts", cls=RouterGroup, short_help="Save, show, find, merge, delete and erase contacts.")
+def noun() -> None:
+    """Save, show, find, merge, delete and erase contacts."""
+
+
+@noun.command()
+@click.argument("contact_id", metavar="ID")
+@tenant_option(required=True)
+@data_option
+@json_option
+@click.pass_obj
+def show(invocation: Invocation, contact_id: str, *, tenant: str) -> None:
+    """Show a contact: its addresses, its open conversation; of an alias also whose it is."""
+
+    async def look(queries: "Queries") -> tuple[Contact | None, Contact | None]:
+        row = await queries.contact(tenant, contact_id)
+        return row, None if row is None else await queries.survivor(row)
+
+    row, survivor = ask(invocation, look)
+    if row is None or row.state == "absent":
+        raise unknown("contact_unknown", "contact", contact_id)
+    _print(invocation, row, survivor)
+
+
+@noun.command()
+@click.argument("address", metavar="ADDRESS")
+@tenant_option(required=True)
+@data_option
+@json_option
+@click.pass_obj
+def find(invocation: Invocation, address: str, *, tenant: str) -> None:
+    """Show the contact that an address belongs to."""
+    from interaction_router.bootstrap import endpoint_of  # noqa: PLC0415 - `--help` needs no clients
+
+    endpoint = endpoint_of(invocation.settings(), tenant, address)
+
+    async def look(queries: "Queries") -> tuple[Contact | None, Contact | None]:
+        owner = await queries.owner(tenant, endpoint)
+        row = None if owner is None else await queries.contact(tenant, owner)
+        return row, None if row is None else await queries.survivor(row)
+
+    row, survivor = ask(invocation, look)
+    if row is None:
+        raise unknown("contact_unknown", "contact with the address", endpoint)
+    _print(invocation, row, survivor)
+
+
+def _print(invocation: Invocation, row: Contact, survivor: Contact | None) -> None:
+    fields: dict[str, object] = {
+        "tenant": row.tenant,
+        "contact_id": row.contact_id,
+        "state": row.state,
+        "name": row.name,
+        "addresses": [party for party, claim in row.endpoints.items() if claim.state == "confirmed"],
+        "addresses_of_others": [party for party, claim in row.endpoints.items() if claim.state == "refused"],
+        "addresses_pending": [party for party, claim in row.endpoints.items() if claim.state == "claimed"],
+        "open_conversation_id": row.open,
+        "last_conversation_id": None if row.last is None else row.last.conversation_id,
+        "aliases": list(row.aliases),
+    }
+    if survivor is not None and survivor is not row:
+        fields["alias_of"] = survivor.contact_id
+    invocation.output.record(fields)
+
+
+@noun.command()
+@click.argument("contact_id", metavar="ID")
+@tenant_option(required=True)
+@click.option("--name", metavar="TEXT", help="The contact's name.")
+@click.option("--address", "addresses", metavar="ADDRESS", multiple=True, help="One of its addresses; repeatable.")
+@click.option("--no-addresses", is_flag=True, help="Save it without any.")
+@wait_option
+@data_option
+@json_option
+@click.pass_obj
+def save(  # noqa: PLR0913 - a command takes its options
+    invocation: Invocation,
+    contact_id: str,
+    *,
+    tenant: str,
+    name: str | None,
+    addresses: tuple[str, ...],
+    no_addresses: bool,
+    wait: float,
+) -> int:
+    """Save a contact with all of its addresses; one that it had and that is not named is released.
+
+    Unlinked conversations of the addresses become the contact's.
+    """
+    if bool(addresses) is no_addresses:
+        raise click.UsageError("give every address of the contact with --address, or --no-addresses where it has none")
+    fields = {"type": "contact.saved", "name": name, "addresses": list(addresses)}
+    return _event(invocation, tenant, contact_id, fields, wait)
+
+
+@noun.command()
+@click.argument("contact_id", metavar="ID")
+@tenant_option(required=True)
+@wait_option
+@data_option
+@json_option
+@click.pass_obj
+def delete(invocation: Invocation, contact_id: str, *, tenant: str, wait: float) -> int:
+    """Delete a contact: its open conversation is closed, its addresses are released, its history stays."""
+    return _event(invocation, tenant, contact_id, {"type": "contact.deleted"}, wait)
+
+
+@noun.command()
+@click.argument("contact_id", metavar="ID")
+@click.argument("into", metavar="INTO")
+@tenant_option(required=True)
+@wait_option
+@data_option
+@json_option
+@click.pass_obj
+def merge(invocation: Invocation, contact_id: str, into: str, *, tenant: str, wait: float) -> int:
+    """Merge contact ID into contact INTO; ID goes on as an alias."""
+    return _event(invocation, tenant, contact_id, {"type": "contact.merged", "into": into}, wait)
+
+
+@noun.command()
+@click.argument("contact_id", metavar="ID")
+@tenant_option(required=True)
+@click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")
+@click.option("--command-id", metavar="ID", help="A repeat under the same id changes nothing; else a new one.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@wait_option
+@data_option
+@json_option
+@click.pass_obj
+def erase(invocation: Invocation, /, contact_id: str, *, yes: bool, wait: float, **given: Any) -> int:  # Any: click's
+    """Delete a contact and remove what is personal from its conversations. It cannot be undone."""
+    if not yes:
+        click.confirm(f"Erase contact {contact_id} of {given['tenant']} for good?", abort=True, err=True)
+    fields = {**given, "type": "contact.erase", "contact_id": contact_id, "at": now()}
+    fields["actor"] = given["actor"] or login_name()
+
+    async def send(requests: "Requests", _queries: "Queries", _settings: "Settings") -> "Fate":
+        return await requests.command(fields, wait_s=wait)
+
+    return tell_fate(invocation, request(invocation, send), wait_s=wait)
+
+
+def _event(invocation: Invocation, tenant: str, contact_id: str, own: Mapping[str, object], wait_s: float) -> int:
+    """Send a contact event."""
+    from interaction_router.bootstrap import intake_settings  # noqa: PLC0415 - `--help` needs no clients
+
+    fields = {"tenant": tenant, "contact_id": contact_id, "at": now(), **own}
+
+    async def send(requests: "Requests", _queries: "Queries", settings: "Settings") -> "Fate":
+        region = intake_settings(settings).region(tenant)
+        return await requests.contact_event(fields, region=region, wait_s=wait_s)
+
+    return tell_fate(invocation, request(invocation, send), wait_s=wait_s)
