@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -131,7 +132,7 @@ class BatchProducer:
         sender = producer._sender.sender_task  # noqa: SLF001 - the only way to stop it without a flush
         if sender is not None:
             sender.cancel()
-        producer._message_accumulator.fail_all(KafkaTimeoutError(failure.cause))  # noqa: SLF001 - as above
+        _fail_all(producer, KafkaTimeoutError(failure.cause))
         logger.warning("producer_replaced", extra={"code": failure.code})
         task = asyncio.create_task(_close(producer, sender), name="producer-close")
         self._retiring.add(task)
@@ -157,6 +158,17 @@ def _is_dead(producer: AIOKafkaProducer) -> bool:
     """Tell whether its sender has ended, as it does after a fatal error such as a broken sequence."""
     sender = producer._sender.sender_task  # noqa: SLF001 - aiokafka does not tell otherwise
     return sender is None or sender.done()
+
+
+def _fail_all(producer: AIOKafkaProducer, failure: KafkaError) -> None:
+    """Fail what waits and what is on its way, whether anybody still listens or not."""
+    held = producer._message_accumulator  # noqa: SLF001 - the only way to what `stop` would first send
+    batches = [*held._pending_batches, *chain.from_iterable(held._batches.values())]  # noqa: SLF001
+    held.fail_all(failure)
+    for batch in batches:
+        for future in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if future.done() and not future.cancelled():
+                future.exception()  # seen: asyncio would else complain of those that nobody awaits
 
 
 async def _close(producer: AIOKafkaProducer, sender: "asyncio.Task[None] | None") -> None:

@@ -1,0 +1,165 @@
+"""What an append promises when the broker stops, dies or refuses."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from interaction_router.adapters.kafka.client import ClientOptions, client_options
+from interaction_router.adapters.kafka.log import KafkaLog
+from interaction_router.adapters.kafka.topics import TopicAdmin, TopicPlan
+from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.ports import Outgoing, Received
+from interaction_router.settings.model import KafkaSettings
+from tests.servers import Broker
+
+STREAM = "internal.log"
+Opener = Callable[..., KafkaLog]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """One of its own, since it is stopped and killed here."""
+    with Broker(tmp_path) as own:
+        yield own
+
+
+@pytest.fixture
+async def options(broker: Broker, namespace: str) -> ClientOptions:
+    options = client_options(KafkaSettings(bootstrap_servers=broker.bootstrap))
+    admin = TopicAdmin(options, namespace)
+    await admin.start()
+    await admin.apply([TopicPlan(STREAM, 4, fixed=True, replication_factor=None, configs={})])
+    await admin.stop()
+    return options
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opener]:
+    """Open logs, which are stopped when the test ends, however it does."""
+    logs: list[KafkaLog] = []
+
+    def open_log(options: ClientOptions, namespace: str, *, delivery_s: float = 20.0) -> KafkaLog:
+        logs.append(KafkaLog(options, namespace, delivery_s=delivery_s))
+        return logs[-1]
+
+    yield open_log
+    for log in logs:
+        await log.stop()
+
+
+def records(name: str, count: int = 1) -> list[Outgoing]:
+    return [Outgoing(b"%s" % name.encode(), b"%d" % number) for number in range(count)]
+
+
+async def read_all(log: KafkaLog, partition: int) -> list[Received]:
+    found: list[Received] = []
+    while more := await log.read(STREAM, partition, found[-1].offset + 1 if found else 0):
+        found.extend(more)
+    return found
+
+
+async def test_nothing_of_a_failed_append_is_sent_later(
+    broker: Broker, options: ClientOptions, namespace: str, opened: Opener
+) -> None:
+    log = opened(options, namespace, delivery_s=1.5)
+    await log.append(STREAM, 0, records("before"))
+    broker.pause()
+    began = time.monotonic()
+    # Four batches of which one can be on its way; and another partition, which fails along with it or by itself.
+    large = [Outgoing(b"given up", bytes(700_000))] * 4
+    failures = await asyncio.gather(
+        log.append(STREAM, 0, large), log.append(STREAM, 1, records("given up")), return_exceptions=True
+    )
+    assert [type(failure) for failure in failures] == [RetryableError, RetryableError]
+    assert time.monotonic() - began < 5
+    broker.resume()
+    [after] = await _persistently(log, 0, records("after"))
+    await asyncio.sleep(2)
+    keys = [record.key for record in await read_all(log, 0)]
+    # The one that was on its way may stand, before or behind; the ones behind it never.
+    assert keys.count(b"given up") <= 1
+    assert keys[after] == b"after"
+    assert len(await read_all(log, 1)) <= 1
+
+
+async def test_nothing_of_a_cancelled_append_is_sent_later(
+    broker: Broker, options: ClientOptions, namespace: str, opened: Opener
+) -> None:
+    log = opened(options, namespace)
+    await log.append(STREAM, 0, records("before"))
+    broker.pause()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await log.append(STREAM, 0, [Outgoing(b"given up", bytes(700_000))] * 4)
+    broker.resume()
+    await _persistently(log, 0, records("after"))
+    await asyncio.sleep(2)
+    assert [record.key for record in await read_all(log, 0)].count(b"given up") <= 1
+
+
+async def test_what_is_acknowledged_stands_where_it_was_said(
+    broker: Broker, options: ClientOptions, namespace: str, opened: Opener
+) -> None:
+    log = opened(options, namespace, delivery_s=3.0)
+    said: dict[tuple[int, int], bytes] = {}
+    stop = asyncio.Event()
+
+    async def write(partition: int) -> None:
+        number = 0
+        while not stop.is_set():
+            batch = [Outgoing(None, b"%d" % (number + index)) for index in range(50)]
+            try:
+                offsets = await log.append(STREAM, partition, batch)
+            except RetryableError:
+                await asyncio.sleep(0.1)
+                continue
+            said.update({(partition, at): record.value or b"" for at, record in zip(offsets, batch, strict=True)})
+            number += 50
+            await asyncio.sleep(0)
+
+    writers = [asyncio.create_task(write(partition)) for partition in range(4)]
+    await asyncio.sleep(1)
+    broker.kill()
+    before = len(said)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(broker.start)
+    await asyncio.sleep(8)
+    stop.set()
+    await asyncio.gather(*writers)
+    assert len(said) > before > 0, "it goes on"
+    stands = {(partition, r.offset): r.value for partition in range(4) for r in await read_all(log, partition)}
+    assert {place: stands.get(place) for place in said} == said
+
+
+async def test_a_record_that_is_too_large_is_fatal_and_holds_up_nothing(
+    options: ClientOptions, namespace: str, opened: Opener
+) -> None:
+    log = opened(options, namespace)
+    with pytest.raises(FatalError) as caught:
+        await log.append(STREAM, 0, [Outgoing(b"k", bytes(5_000_000))])
+    assert caught.value.code == "record_too_large"
+    assert await log.append(STREAM, 0, records("next")) == [0]
+
+
+async def test_a_topic_made_anew_has_another_lineage(options: ClientOptions, namespace: str, opened: Opener) -> None:
+    log = opened(options, namespace)
+    admin = TopicAdmin(options, namespace)
+    await admin.start()
+    before = await log.lineage(STREAM)
+    await admin._admin.delete_topics([f"{namespace}.{STREAM}"])
+    await asyncio.sleep(1)
+    await admin.apply([TopicPlan(STREAM, 4, fixed=True, replication_factor=None, configs={})])
+    assert await log.lineage(STREAM) not in ("", before)
+    await admin.stop()
+
+
+async def _persistently(log: KafkaLog, partition: int, batch: list[Outgoing]) -> list[int]:
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(RetryableError):
+                return await log.append(STREAM, partition, batch)
+            await asyncio.sleep(0.2)
