@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
-from interaction_router.adapters.kafka.topics import check_topics
+from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.intake import (
@@ -321,3 +322,33 @@ def endpoint_of(settings: Settings, tenant: str, address: str) -> str:
         RejectedError: `address_invalid`.
     """
     return canonical_contact_address(address, intake_settings(settings).region(tenant), field="address")
+
+
+class Topics(Protocol):
+    """Compares topics with their plans and mends them."""
+
+    async def diff(self, plans: Sequence[TopicPlan]) -> Sequence[Difference]:
+        """Return how they differ."""
+        ...
+
+    async def apply(self, plans: Sequence[TopicPlan]) -> Applied:
+        """Mend what can be mended."""
+        ...
+
+
+@asynccontextmanager
+async def topics_of(settings: Settings, *, create: bool = False) -> AsyncIterator[Topics]:
+    """Have the topics to compare and mend; `create` makes the embedded storage where there is none."""
+    path = embedded_file(settings)
+    if path is None:
+        admin = TopicAdmin(client_options(settings.kafka), settings.namespace)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.stop()
+        return
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with EmbeddedDatabase(path if create else _existing_file(settings)) as database:
+        yield EmbeddedTopics(EmbeddedLog(database, SystemClock()))

@@ -24,6 +24,7 @@ NOUNS: Final = {
     "contacts": Noun(LOOK, "Save, show, find, merge, delete and erase contacts."),
     "agents": Noun(LOOK, "Set, remove and list agents and their channels."),
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
+    "topics": Noun(SET_UP, "Create and check the topics."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),
     "completion": Noun(SET_UP, "Print the completion script of a shell."),
 }
