@@ -177,6 +177,12 @@ class Ownership:
         self._doubted.update(rows)
         await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
 
+    async def confirm(self) -> None:
+        """Take what was in doubt for certain where the tables are still as this takeover has left them."""
+        doubted = set(self._doubted)
+        if doubted and (await self._tables.load(self.partition, [])).applied == self._store.applied:
+            self._doubted -= doubted
+
     @property
     def doubted(self) -> frozenset[RowKey]:
         """The conversations whose last write to the state topic may have come behind somebody else's."""

@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 
 import orjson
 
+from interaction_router.application.gateways import Gateways
 from interaction_router.application.intake import COMMANDS
 from interaction_router.application.simulation import Simulated
 from interaction_router.application.story import Asked, Scene
 from interaction_router.application.subscriber import SeenLetter, SeenUpdate, Subscriber
 from interaction_router.domain.errors import RefusalCode
-from interaction_router.domain.ids import Place, digest, hash_of_text
-from interaction_router.ports import Log, Outgoing
+from interaction_router.domain.ids import Place, digest
+from interaction_router.ports import Log
 from interaction_router.wire.times import spell_time
 
 _REMEMBERED: Final = 20_000
@@ -61,26 +62,6 @@ class Tally:
         """Return what that share of the updates came within, from before the append to after the read."""
         ordered = sorted(self.latencies_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
-
-
-class Gateways:
-    """Appends as outside systems do: by the record's key to a partition."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._partitions: dict[str, int] = {}
-
-    async def partition(self, stream: str, key: bytes) -> int:
-        """Return where records of the key go."""
-        if stream not in self._partitions:
-            self._partitions[stream] = await self._log.partitions(stream)
-        return hash_of_text(key.decode()) % self._partitions[stream]
-
-    async def send(self, stream: str, key: bytes, value: bytes) -> Place:
-        """Append one record and return where it stands."""
-        partition = await self.partition(stream, key)
-        (offset,) = await self._log.append(stream, partition, [Outgoing(key, value)])
-        return Place(stream, partition, offset)
 
 
 class Demonstration:

@@ -3,11 +3,12 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.takeover import Takeover
-from interaction_router.application.views import DUE, LOG, STATE, Views
+from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import LogRecord, Message, PolicySet, Tick
@@ -17,7 +18,9 @@ from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
 _TICK_CONVERSATIONS = 500
-_TICK_AGAIN_MS = 5_000
+_TICK_AGAIN_MS = 2_500
+_TENANTS = 100_000
+_EVER_MS = 1e15
 
 
 class AssignmentStage:
@@ -58,11 +61,24 @@ class AssignmentStage:
         return held
 
     async def _set_policy(self, partition: int) -> None:
-        """Write the settings that decide to the log where they differ: at a takeover, and only there."""
+        """Write the settings that decide to the log where they differ: at a takeover, and only there.
+
+        A tick for every open conversation then brings the index of what is due up to date.
+        """
         loaded = await self._tables.load(partition, [POLICY])
         value = loaded.rows[0]
-        if (Policy() if value is None else decode_row(value)) != self._policy:
-            await self._append("", partition, PolicySet(self._policy))
+        if (Policy() if value is None else decode_row(value)) == self._policy:
+            return
+        await self._append("", partition, PolicySet(self._policy))
+        for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
+            low = 0.0
+            while members := await self._tables.scored(
+                partition, f"open:{tenant}", low=low, high=_EVER_MS, limit=_TICK_CONVERSATIONS
+            ):
+                await self._append(tenant, partition, Tick(tuple(conversation for conversation, _ in members)))
+                if len(members) < _TICK_CONVERSATIONS:
+                    break
+                low = members[-1][1] + 1
 
     async def _append(self, tenant: str, partition: int, message: Message) -> None:
         record = LogRecord(Entity(tenant, "partition", str(partition)), message, None, None)
@@ -78,16 +94,25 @@ class AssignmentStage:
         try:
             await held.take(behind)
         except BaseException:
-            self.forget(LOG, partition)
+            if self._held.get(partition) is held:
+                del self._held[partition]
             raise
+        finally:
+            if self._held.get(partition) is not held:
+                self._doubt(partition, held)
         return held.next
 
     def forget(self, stream: str, partition: int) -> None:
         """End the takeover; a batch that is in flight holds the dead object, and the next one begins anew."""
         del stream
         held = self._held.pop(partition, None)
-        if held is not None and held.doubted:
-            self._doubts.setdefault(partition, set()).update(held.doubted)
+        if held is not None:
+            self._doubt(partition, held)
+
+    def _doubt(self, partition: int, dead: Ownership) -> None:
+        """Remember what a dead takeover has written to the state topic: somebody else may have written before it."""
+        if dead.doubted:
+            self._doubts.setdefault(partition, set()).update(dead.doubted)
 
     @property
     def held(self) -> Sequence[int]:
@@ -99,7 +124,7 @@ class AssignmentStage:
         now_ms = self._clock.now_ms()
         for partition in self.held:
             due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_TICK_CONVERSATIONS)
-            if due and now_ms - self._ticked.get(partition, 0) >= _TICK_AGAIN_MS // 2:
+            if due and now_ms - self._ticked.get(partition, 0) >= _TICK_AGAIN_MS:
                 self._ticked[partition] = now_ms
                 by_tenant: dict[str, list[str]] = defaultdict(list)
                 for member, _ in due:
@@ -109,7 +134,13 @@ class AssignmentStage:
                     await self._append(tenant, partition, Tick(tuple(conversations)))
 
     async def mend_state(self) -> None:
-        """Write conversations in doubt to the state topic again, until what was written is what stands."""
+        """Write conversations in doubt to the state topic again, until what was written is what stands.
+
+        Of a partition that is held, they are no longer in doubt once the tables show that nobody came between.
+        """
+        for held in list(self._held.values()):
+            with suppress(RetryableError):
+                await held.confirm()
         for partition in list(self._doubts):
             keys = sorted(self._doubts[partition])
             try:

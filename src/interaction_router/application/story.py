@@ -98,8 +98,8 @@ def _parcel(load: Load, span_ms: int) -> Iterator[Scene]:
     yield Scene(
         contact_saved(load, ann, due_ms=at(0)), f"CRM saves the contact {ann.name}: {ann.number}, {ann.mailbox}"
     )
-    sms = of("sms", first, 0.02, text="Where is my parcel?")
-    yield scene(sms, 0.02)
+    sms = of("sms", first, 0.04, text="Where is my parcel?")
+    yield scene(sms, 0.04)
     ringing = of("voice", call, 0.08, status="ringing")
     yield scene(ringing, 0.08)
     yield scene(ringing | of("voice", call, 0.12, status="answered") | {"agent_id": "thandi"}, 0.12, nature="event")

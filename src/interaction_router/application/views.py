@@ -28,6 +28,7 @@ STATE: Final = "conversations.state.v1"
 DEAD_LETTERS: Final = "dlq.v1"
 HEAD: Final = "head"
 DUE: Final = "due"
+TENANTS: Final = "tenants"
 
 Batches = dict[int, list[Outgoing]]
 
@@ -136,6 +137,8 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
     at_ms = max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
     shelf, other = ("open", "closed") if row.status == "open" else ("closed", "open")
     into.scores[f"{shelf}:{row.tenant}", key] = at_ms
+    if was is None:
+        into.scores[TENANTS, row.tenant] = 0
     if was is None or was.status != row.status:
         into.unscores.add((f"{other}:{row.tenant}", key))
     for name in _shelves(row):
@@ -145,7 +148,7 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
     due = due_at_ms(row, policy)
     if due is not None:
         into.scores[DUE, f"{row.tenant}/{key}"] = due
-    elif was is not None and due_at_ms(was, policy) is not None:
+    elif was is row or (was is not None and due_at_ms(was, policy) is not None):
         into.unscores.add((DUE, f"{row.tenant}/{key}"))
 
 

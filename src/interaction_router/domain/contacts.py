@@ -128,7 +128,8 @@ def settle(turn: Turn, contact_id: str) -> None:
         return
     turn.need(conversation_key(each) for each in contact.arrived)
     rows = [row for row in map(turn.conversation, contact.arrived) if isinstance(row, Conversation)]
-    waiting = sorted((row for row in rows if row.contact_id is None), key=lambda row: row.opened_order)
+    mine = (row for row in rows if row.owner == turn.record.to and row.contact_id is None)
+    waiting = sorted(mine, key=lambda row: row.opened_order)
     if contact.state != "live":
         for row in waiting:
             bury(turn, contact, turn.link(row, contact_id, "save"))
@@ -169,6 +170,7 @@ def end(turn: Turn, contact: Contact) -> None:
         "deleted",
         saves=contact.saves,
         arrived=contact.arrived,
+        coming=contact.coming,
         former=tuple(dict.fromkeys((*contact.former, *contact.aliases))),
         commands=contact.commands,
     )
@@ -187,13 +189,13 @@ def bury(turn: Turn, contact: Contact, conversation: Conversation) -> None:
 def erased(turn: Turn, message: EraseAsked) -> None:
     """The contact is deleted, and each of its conversations loses its personal data, an open one closed first."""
     contact = turn.contact(turn.record.to.key)
+    if message.command_id in contact.commands:
+        return
     if message.along_with is not None and contact.state in {"live", "alias"}:
         return  # by now it is a contact of its own again, or somebody else's alias
     if contact.state == "alias" and contact.into is not None:
         into = Entity(turn.tenant, "contact", contact.into)
         turn.send(into, EraseAsked(contact.into, message.command_id))
-        return
-    if message.command_id in contact.commands:
         return
     if contact.state == "absent":
         turn.refuse("contact_unknown", "no contact of this id was ever saved", field="contact_id")
@@ -206,7 +208,8 @@ def erased(turn: Turn, message: EraseAsked) -> None:
         turn.send(Entity(turn.tenant, "contact", alias), along)
     turn.put_contact(replace(contact, state="erased", commands=(*contact.commands, message.command_id)))
     index = turn.index(turn.record.to)
-    blank(turn, list(dict.fromkeys(entry.conversation_id for entry in index.values() if entry.to is None)))
+    here = dict.fromkeys(entry.conversation_id for entry in index.values() if entry.to is None)
+    blank(turn, [each for each in here if each not in contact.coming])
 
 
 def blank(turn: Turn, conversation_ids: list[str]) -> None:

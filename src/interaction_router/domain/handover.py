@@ -87,15 +87,18 @@ def index_parts(index: Index) -> list[dict[str, str]]:
 
 
 def take(turn: Turn, carried: Iterable[Carried]) -> list[str]:
-    """Let conversations live here from now on; return their ids."""
+    """Let conversations live here from now on; return their ids.
+
+    Of one that comes in several parts, the first brings it: since then it may have changed here.
+    """
     me = turn.record.to
     bucket = index_bucket(me)
     ids: dict[str, None] = {}
     for each in carried:
         row = each.conversation
-        if row.conversation_id not in ids:
+        if not isinstance(turn.row(conversation_key(row.conversation_id)), Conversation):
             turn.put(conversation_key(row.conversation_id), replace(row, owner=me))
-            ids[row.conversation_id] = None
+        ids[row.conversation_id] = None
         for field, entry in each.entries.items():
             turn.put(RowKey(bucket, field), entry)
     return list(ids)

@@ -1,8 +1,9 @@
 """Merging contacts: aliases decide in one order, the survivor is asked, the merged-away contact moves over."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from interaction_router.domain.contacts import bury, claim_all, settle
+from interaction_router.domain.contacts import bury, claim_all, let_go, settle
 from interaction_router.domain.events import AliasMade, RowGone
 from interaction_router.domain.handover import carry, in_records, index_parts, learn, pass_by, take
 from interaction_router.domain.ids import Entity
@@ -13,11 +14,10 @@ from interaction_router.domain.messages import (
     ContactMoved,
     EdgeStruck,
     EndpointClaimed,
-    EndpointReleased,
     EraseAsked,
     MergeAllowed,
 )
-from interaction_router.domain.rows import Alias, Contact, Conversation, aliases_key, conversation_key
+from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
 from interaction_router.domain.turn import Turn
 
 
@@ -74,9 +74,8 @@ def become_alias(turn: Turn, message: BecomeAlias) -> None:
         return
     survivor = Entity(turn.tenant, "contact", message.into)
     index = turn.index(turn.record.to)
-    going = [*((contact.open,) if contact.open else ()), *contact.arrived]
-    turn.need(map(conversation_key, going))
-    rows = [row for row in map(turn.conversation, going) if isinstance(row, Conversation)]
+    going = [*((contact.open,) if contact.open else ()), *contact.arrived, *contact.coming]
+    rows = _mine(turn, going)
     moved = ContactMoved(
         contact_id=contact.contact_id,
         endpoints=tuple(party for party, claim in contact.endpoints.items() if claim.state != "refused"),
@@ -115,14 +114,25 @@ def moved(turn: Turn, message: ContactMoved) -> None:
         learn(turn, message.index, away)
         turn.send(into, message)
         return
-    take(turn, message.carried)
+    ids = take(turn, message.carried)
     learn(turn, message.index, away)
     if not message.final:
+        turn.put_contact(replace(survivor, coming=tuple(dict.fromkeys((*survivor.coming, *ids)))))
         return
+    settled = {message.open, *message.arrived}
+    survivor = replace(survivor, coming=tuple(each for each in survivor.coming if each not in settled))
     if survivor.state == "live":
         _join_contacts(turn, survivor, message)
     else:
         _move_to_gone(turn, survivor, message)
+
+
+def _mine(turn: Turn, conversation_ids: Iterable[str]) -> list[Conversation]:
+    """Return those of the conversations that live here still: commands may have taken others away."""
+    ids = list(conversation_ids)
+    turn.need(map(conversation_key, ids))
+    rows = map(turn.conversation, ids)
+    return [row for row in rows if isinstance(row, Conversation) and row.owner == turn.record.to]
 
 
 def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
@@ -133,8 +143,9 @@ def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None
         arrived=(*survivor.arrived, *message.arrived),
     )
     turn.put_contact(survivor)
-    if message.open is not None:
-        _merge_open(turn, survivor, turn.here(message.open))
+    for theirs in _mine(turn, [message.open] if message.open else []):
+        if theirs.status == "open":
+            _merge_open(turn, survivor, theirs)
     claim_all(turn, turn.contact(survivor.contact_id), message.endpoints, via=message.contact_id)
 
 
@@ -155,14 +166,15 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     former = tuple(dict.fromkeys((*survivor.former, *message.aliases)))
     arrived = (*survivor.arrived, *message.arrived)
     turn.put_contact(replace(survivor, saves=number, arrived=arrived, former=former))
-    if message.open is not None:
-        bury(turn, survivor, turn.link(turn.here(message.open), survivor.contact_id, "merge"))
+    for theirs in _mine(turn, [message.open] if message.open else []):
+        linked = turn.link(theirs, survivor.contact_id, "merge") if theirs.status == "open" else theirs
+        bury(turn, survivor, linked)
     settle(turn, survivor.contact_id)
     for party in message.endpoints:
-        endpoint = Entity(turn.tenant, "endpoint", party)
         claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)
-        turn.send(endpoint, claim)
-        turn.send(endpoint, EndpointReleased(party, survivor.contact_id, number))
+        turn.send(Entity(turn.tenant, "endpoint", party), claim)
+    claims = {party: Claim(number, "claimed") for party in message.endpoints}
+    let_go(turn, turn.contact(survivor.contact_id), claims)
     for alias in message.aliases:
         turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, survivor.contact_id))
         if survivor.state == "erased":

@@ -43,7 +43,8 @@ class Contact:
     """A customer: saved, gone, or the alias of another.
 
     `saves` counts on through deletion and numbers the claims. `arrived` are unlinked conversations that endpoints
-    have handed over and that wait until every claim is answered. `last` was its open conversation last; `history`
+    have handed over and that wait until every claim is answered; `coming` are here of a merged-away contact whose
+    last word has not come yet. `last` was its open conversation last; `history`
     closed last of those that a save linked closed. `former` were aliases until it was deleted: to erase it is to
     erase what is left of them.
     """
@@ -59,6 +60,7 @@ class Contact:
     last: Last | None = None
     history: Last | None = None
     arrived: tuple[str, ...] = ()
+    coming: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()

@@ -22,7 +22,11 @@ def due_at_ms(row: Conversation, policy: Policy) -> int | None:
 
 
 def tick(turn: Turn, message: Tick) -> None:
-    """Close those of the conversations that are idle by now and here."""
+    """Close those of the conversations that are idle by now and here.
+
+    The others were named by an index that a change of the policy has left behind: their rows are put again as they
+    are, which brings the index up to date.
+    """
     turn.need(map(conversation_key, message.conversations))
     for conversation_id in message.conversations:
         row = turn.row(conversation_key(conversation_id))
@@ -31,6 +35,8 @@ def tick(turn: Turn, message: Tick) -> None:
         due = due_at_ms(row, turn.policy)
         if due is not None and due <= turn.log_time_ms:
             turn.close(row, "idle")
+        else:
+            turn.put(conversation_key(conversation_id), row)
 
 
 def policy_set(turn: Turn, message: PolicySet) -> None:
