@@ -157,13 +157,13 @@ def deleted(turn: Turn, message: ContactDeleted) -> None:
     end(turn, contact)
 
 
-def end(turn: Turn, contact: Contact) -> None:
+def end(turn: Turn, contact: Contact, *, erased_by: str | None = None) -> None:
     """Close what is open, let go of the endpoints, end the aliases, and keep only what a later save goes on from."""
     if contact.open is not None:
         turn.close(turn.here(contact.open), "contact_deleted")
     let_go(turn, contact, dict(contact.endpoints))
     for alias in contact.aliases:
-        turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, contact.contact_id))
+        turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, contact.contact_id, erased_by))
     gone = Contact(
         contact.tenant,
         contact.contact_id,
@@ -200,13 +200,19 @@ def erased(turn: Turn, message: EraseAsked) -> None:
     if contact.state == "absent":
         turn.refuse("contact_unknown", "no contact of this id was ever saved", field="contact_id")
         return
+    aliases = contact.aliases
     if contact.state == "live":
-        end(turn, contact)
-        contact = turn.contact(contact.contact_id)
+        end(turn, contact, erased_by=message.command_id)
+    _erase(turn, turn.contact(contact.contact_id), message.command_id, told=aliases)
+
+
+def _erase(turn: Turn, contact: Contact, command_id: str, *, told: tuple[str, ...] = ()) -> None:
+    """Erase a contact that is deleted, and those that were its aliases, but for those that have been told."""
     for alias in contact.former:
-        along = EraseAsked(alias, message.command_id, contact.contact_id)
-        turn.send(Entity(turn.tenant, "contact", alias), along)
-    turn.put_contact(replace(contact, state="erased", commands=(*contact.commands, message.command_id)))
+        if alias not in told:
+            along = EraseAsked(alias, command_id, contact.contact_id)
+            turn.send(Entity(turn.tenant, "contact", alias), along)
+    turn.put_contact(replace(contact, state="erased", commands=(*contact.commands, command_id)))
     index = turn.index(turn.record.to)
     here = dict.fromkeys(entry.conversation_id for entry in index.values() if entry.to is None)
     blank(turn, [each for each in here if each not in contact.coming])
@@ -233,6 +239,9 @@ def alias_ended(turn: Turn, message: AliasEnded) -> None:
     contact = turn.contact(message.contact_id)
     if contact.state != "alias":
         return
-    turn.put_contact(replace(contact, state="deleted", into=None))
+    contact = replace(contact, state="deleted", into=None)
+    turn.put_contact(contact)
     aliases = Entity(turn.tenant, "aliases", "")
     turn.send(aliases, EdgeStruck(message.contact_id, message.into))
+    if message.erased_by is not None:
+        _erase(turn, contact, message.erased_by)

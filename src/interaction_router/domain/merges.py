@@ -14,7 +14,6 @@ from interaction_router.domain.messages import (
     ContactMoved,
     EdgeStruck,
     EndpointClaimed,
-    EraseAsked,
     MergeAllowed,
 )
 from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
@@ -173,10 +172,8 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     for party in message.endpoints:
         claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)
         turn.send(Entity(turn.tenant, "endpoint", party), claim)
+    erased_by = survivor.commands[-1] if survivor.state == "erased" else None
     claims = {party: Claim(number, "claimed") for party in message.endpoints}
     let_go(turn, turn.contact(survivor.contact_id), claims)
     for alias in message.aliases:
-        turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, survivor.contact_id))
-        if survivor.state == "erased":
-            erase = EraseAsked(alias, survivor.commands[-1], survivor.contact_id)
-            turn.send(Entity(turn.tenant, "contact", alias), erase)
+        turn.send(Entity(turn.tenant, "contact", alias), AliasEnded(alias, survivor.contact_id, erased_by))

@@ -89,10 +89,14 @@ class EdgeStruck:
 
 @dataclass(frozen=True, slots=True)
 class AliasEnded:
-    """The survivor is gone; the alias is a contact of its own again. To the alias, which tells the aliases."""
+    """The survivor is gone; the alias is a contact of its own again. To the alias, which tells the aliases.
+
+    Where the survivor was erased by a command, so is the alias, in the same moment: a save may come right behind it.
+    """
 
     contact_id: str
     into: str
+    erased_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
