@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interaction_router.application.demonstration import Demonstration
     from interaction_router.application.simulation import Load
     from interaction_router.application.story import Scene
-    from interaction_router.cli.stage import Stage
+    from interaction_router.cli.screen import Screen
     from interaction_router.settings import Settings
 
 _CONTACTS: Final = 12
@@ -59,7 +59,7 @@ def noun(
     from interaction_router.application.simulation import Load  # noqa: PLC0415 - `--help` needs none of it
     from interaction_router.application.story import IDLE_CHANNEL, names  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import first_of  # noqa: PLC0415 - likewise
-    from interaction_router.cli.stage import Stage  # noqa: PLC0415 - likewise
+    from interaction_router.cli.screen import Screen  # noqa: PLC0415 - likewise
 
     idle_s = max(1.0, round(seconds * _IDLE_SHARE, 1))
     settings = invocation.settings(
@@ -77,11 +77,11 @@ def noun(
         duplicates=_DUPLICATES,
         poison=_POISON,
     )
-    stage = Stage(names(load), as_json=invocation.as_json, colours=not invocation.env.get("NO_COLOR"))
-    stage.open(seed=load.seed, idle_s=idle_s, where=None if data is None else str(data))
+    screen = Screen(names(load), as_json=invocation.as_json, colours=not invocation.env.get("NO_COLOR"))
+    screen.open(seed=load.seed, idle_s=idle_s, where=None if data is None else str(data))
     faults, failure = 0, None
     try:
-        faults = asyncio.run(_run(settings, load, stage, seconds=seconds, keep_running=keep_running))
+        faults = asyncio.run(_run(settings, load, screen, seconds=seconds, keep_running=keep_running))
     except* RouterError as errors:
         # The task group of the router wraps what its tasks raise.
         failure = first_of(errors)
@@ -90,7 +90,7 @@ def noun(
     return FOUND_A_FAULT if faults else DONE
 
 
-async def _run(settings: "Settings", load: "Load", stage: "Stage", *, seconds: float, keep_running: bool) -> int:
+async def _run(settings: "Settings", load: "Load", screen: "Screen", *, seconds: float, keep_running: bool) -> int:
     """Run the router, the gateways and a subscriber; return how much was otherwise than it should be."""
     from interaction_router.application.demonstration import Demonstration  # noqa: PLC0415 - as above
     from interaction_router.application.simulation import first_records  # noqa: PLC0415
@@ -100,7 +100,7 @@ async def _run(settings: "Settings", load: "Load", stage: "Stage", *, seconds: f
     async with embedded_router(settings) as embedded:
         subscriber, bell = Subscriber(embedded.log, namespace=settings.namespace), asyncio.Event()
         demonstration = Demonstration(
-            embedded.log, subscriber, settled=embedded.shell.settled, tell=stage.tell, tenant=load.tenant
+            embedded.log, subscriber, settled=embedded.shell.settled, tell=screen.tell, tenant=load.tenant
         )
         with ExitStack() as ringing:
             for stream, partition in await subscriber.begin():
@@ -111,7 +111,7 @@ async def _run(settings: "Settings", load: "Load", stage: "Stage", *, seconds: f
             await demonstration.finish()
             watching.cancel()
     tally = demonstration.tally
-    stage.close(tally, load.seed)
+    screen.close(tally, load.seed)
     return sum(tally.unforeseen.values()) + tally.changed_by_repeats
 
 

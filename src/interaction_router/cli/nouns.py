@@ -20,11 +20,13 @@ SET_UP = "Set up"
 NOUNS: Final = {
     "demo": Noun(RUN, "Run everything in one process, with simulated gateways; no server needed."),
     "worker": Noun(RUN, "Assign interactions to conversations, on Kafka and Redis."),
+    "simulate": Noun(RUN, "Send the load of simulated gateways to Kafka."),
     "conversations": Noun(LOOK, "List, show, close, link and unlink conversations."),
     "contacts": Noun(LOOK, "Save, show, find, merge, delete and erase contacts."),
     "agents": Noun(LOOK, "Set, remove and list agents and their channels."),
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
     "topics": Noun(SET_UP, "Create and check the topics."),
+    "doctor": Noun(SET_UP, "Look for what is wrong with the servers, and say what to do."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),
     "completion": Noun(SET_UP, "Print the completion script of a shell."),
 }

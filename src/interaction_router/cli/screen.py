@@ -35,7 +35,7 @@ NEXT: Final = (
 )
 
 
-class Stage:
+class Screen:
     """Prints to standard output as things happen: lines for people, or JSON."""
 
     def __init__(self, names: Mapping[str, str], *, as_json: bool, colours: bool) -> None:
