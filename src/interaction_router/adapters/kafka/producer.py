@@ -30,6 +30,7 @@ RETIRE_S = 2.0
 """How long a given-up producer may take to let go."""
 
 _NO_OFFSET = -1
+_CLOSED = "kafka_closed"
 
 
 class BatchProducer:
@@ -65,7 +66,7 @@ class BatchProducer:
     async def stop(self) -> None:
         """Close the connections; what is not acknowledged by now is given up."""
         if self._producer is not None:
-            self._retire(self._producer, RetryableError("kafka_closed", "The log is being closed."))
+            self._retire(self._producer, RetryableError(_CLOSED, "The log is being closed."))
         if self._retiring:
             await asyncio.wait(self._retiring)
 
@@ -133,7 +134,8 @@ class BatchProducer:
         if sender is not None:
             sender.cancel()
         _fail_all(producer, KafkaTimeoutError(failure.cause))
-        logger.warning("producer_replaced", extra={"code": failure.code})
+        if failure.code != _CLOSED:
+            logger.warning("producer_replaced", extra={"code": failure.code})
         task = asyncio.create_task(_close(producer, sender), name="producer-close")
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
