@@ -1,0 +1,90 @@
+"""The protocol between homes: all that is asked at once, in any order of arrival, some of it twice."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from interaction_router.domain.ids import Entity, home
+from interaction_router.domain.interactions import Interaction
+from interaction_router.domain.messages import (
+    ContactDeleted,
+    ContactMerged,
+    ContactMoved,
+    ContactSaved,
+    EraseAsked,
+    InteractionEvent,
+    Message,
+)
+from interaction_router.domain.rows import Policy
+from tests.faults.concurrent import MOST_STEPS, ConcurrentDriver, ConcurrentWorld
+from tests.faults.quiet import faults_at_rest
+from tests.model.steps import Timed
+from tests.model.strategies import MAILBOX, PHONES, POLICY, histories
+from tests.unit.against_model import COMMANDS, CONTACTS
+from tests.unit.world import START_MS
+
+EXAMPLES = 1500 if os.environ.get("CI") else 150
+_SMS = Interaction("i1", "sms", "inbound", "received", START_MS, PHONES[1], (), None, (), {"text": "text-1"})
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.integers(0, 2**32), st.sampled_from((1, 2, 4, 16)))
+def test_whatever_the_order_of_arrival_the_promises_hold(history: list[Timed], seed: int, partitions: int) -> None:
+    driver = ConcurrentDriver(POLICY, seed=seed, partitions=partitions)
+    ends = driver.run(history)
+    for each in driver.busy.seen:
+        note(f"{each.event} because of {each.cause}")
+    assert ends, "something is sent round for ever"
+    assert faults_at_rest(driver.busy) == []
+
+
+def _tell_between_the_parts(seed: int, to: Entity, message: Message, stream: str) -> ConcurrentWorld | None:
+    """Merge c3, which has an open conversation, into c1, and tell c1 something when only a part of c3 is there.
+
+    None where this order of arrival leaves no moment for it.
+    """
+    world = ConcurrentWorld(seed=seed, policy=Policy(), partitions=16)
+    for contact_id, party in (("c1", PHONES[0]), ("c3", PHONES[1]), ("c2", MAILBOX)):
+        world.give(
+            Entity("acme", "contact", contact_id),
+            ContactSaved(contact_id, f"name-{contact_id[1:]}", (party,)),
+            stream=CONTACTS,
+        )
+    world.advance(MOST_STEPS)
+    told = InteractionEvent(PHONES[1], None, _SMS)
+    world.give(Entity("acme", "contact", "c3"), told)
+    world.advance(MOST_STEPS)
+    world.give(Entity("acme", "aliases", ""), ContactMerged("c3", "c1"), stream=CONTACTS)
+    survivor = world.homes[home(Entity("acme", "contact", "c1"), 16)]
+    while not any(isinstance(record.message, ContactMoved) for record in survivor.log[: survivor.next]):
+        assert not world.advance(1), "the merge is over, and no part of it came"
+    if any(isinstance(record.message, ContactMoved) for record in survivor.log[survivor.next :]):
+        return None
+    way = next(way for way, waiting in world._ways.items() if any(isinstance(r.message, ContactMoved) for r in waiting))
+    waiting = world._ways.pop(way)
+    world.give(to, message, stream=stream)
+    world.advance(MOST_STEPS)
+    world._ways[way] = waiting
+    assert world.advance(MOST_STEPS)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("to", "message", "stream"),
+    [
+        (Entity("acme", "contact", "c1"), EraseAsked("c1", "m1"), COMMANDS),
+        (Entity("acme", "contact", "c1"), ContactDeleted("c1"), CONTACTS),
+        (Entity("acme", "contact", "c1"), ContactSaved("c1", "name-4", ()), CONTACTS),
+        (Entity("acme", "aliases", ""), ContactMerged("c1", "c2"), CONTACTS),
+    ],
+    ids=["erased", "deleted", "saved", "merged"],
+)
+def test_something_befalls_the_survivor_between_the_parts_of_a_merge(to: Entity, message: Message, stream: str) -> None:
+    worlds = [_tell_between_the_parts(seed, to, message, stream) for seed in range(40)]
+    found = [world for world in worlds if world is not None]
+    assert found, "no order of arrival left a moment between the parts"
+    for world in found:
+        assert faults_at_rest(world) == []
+        assert len(world.conversations()) == 1
