@@ -111,6 +111,24 @@ async def test_the_stage_says_where_to_begin_and_to_go_on(broker: Broker, namesp
     assert sorted(second) == [(partition, 50, 99) for partition in range(PARTITIONS)]
 
 
+async def test_what_the_group_has_committed_counts_only_where_the_stage_does_not_know(
+    broker: Broker, namespace: str
+) -> None:
+    async def act(_partition: int, _records: Sequence[Received]) -> None:
+        await asyncio.sleep(0.01)
+
+    first, second = Recorder(), Recorder(act)
+    second.starts = {0: 20, 1: 0}
+    async with topic(broker.bootstrap, namespace, each=100) as log:
+        async with running(shell_of(broker, namespace, first)):
+            await until(lambda: first.handled() == 100 * PARTITIONS)
+        async with running(shell_of(broker, namespace, second, batch_records=1)):
+            await append(log, 20)
+            await until(lambda: second.handled() >= 100 + 120 + 20 + 20)
+    for partition, start in ((0, 20), (1, 0), (2, 100), (3, 100)):
+        assert [batch.first for batch in second.batches if batch.partition == partition] == list(range(start, 120))
+
+
 async def test_a_retryable_error_is_tried_again_and_told_once(
     broker: Broker, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:

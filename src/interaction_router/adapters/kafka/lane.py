@@ -74,7 +74,6 @@ class Lane:
         self._waiting = waiting
         self._batch_records = batch_records
         self._closing = False
-        self._dead = False
         self._pending: asyncio.Future[Any] | None = None  # Any: whatever is waited for
         self._busy_since: float | None = None
         self.name = f"{stream}:{partition}"
@@ -101,15 +100,10 @@ class Lane:
             self._waiting.end(self.name)
 
     def close(self) -> None:
-        """Begin nothing more; a call of the stage that is under way may end."""
+        """Begin nothing more, and seek nowhere; a call of the stage that is under way may end."""
         self._closing = True
         if self._pending is not None:
             self._pending.cancel()
-
-    def kill(self) -> None:
-        """Close, and let what is under way count for nothing."""
-        self.close()
-        self._dead = True
 
     def busy_s(self) -> float:
         """Return for how long the lane has had the same records, or tried to find its start."""
@@ -141,8 +135,6 @@ class Lane:
         self._busy_since = time.monotonic()
         following = await self._persistently(lambda: self._stage.handle(self._stream, self._partition, records))
         self._busy_since = None
-        if self._dead:
-            return
         self.done = following
         if following != records[-1].offset + 1 and not self._closing:
             await self._source.seek(following)
