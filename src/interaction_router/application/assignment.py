@@ -1,6 +1,6 @@
 """Assignment: one partition's records in order, decided, and the effects of it in the one order that is safe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -41,8 +41,10 @@ class Standpoint:
 class Ownership:
     """One takeover of one partition: cache, position and expected offset. Any failure is the end of it."""
 
-    def __init__(self, log: Log, tables: Tables, views: Views, at: Standpoint, *, cache_rows: int) -> None:
-        """Go on from where the takeover has brought the partition."""
+    def __init__(
+        self, log: Log, tables: Tables, views: Views, at: Standpoint, *, cache_rows: int, doubted: Iterable[RowKey] = ()
+    ) -> None:
+        """Go on from where the takeover has brought the partition; `doubted` is what that wrote to the state topic."""
         self.partition = at.partition
         self.next = at.applied + 1
         self._log = log
@@ -53,7 +55,7 @@ class Ownership:
         self._expected = at.expected
         self._outcome = at.outcome
         self._store = RowStore(tables, at.partition, applied=at.applied, cache_rows=cache_rows)
-        self._doubted: set[RowKey] = set()
+        self._doubted = set(doubted)
         self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
         self._before: dict[RowKey, Row | None] = {}
@@ -176,6 +178,7 @@ class Ownership:
         }
         self._doubted.update(rows)
         await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
+        self._doubted.update(rows)  # what was confirmed while this was under way was not yet written
 
     async def confirm(self) -> None:
         """Take what was in doubt for certain where the tables are still as this takeover has left them."""

@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from interaction_router.application.appending import append_batches
@@ -10,14 +11,16 @@ from interaction_router.application.assignment import Ownership
 from interaction_router.application.takeover import Takeover
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
 from interaction_router.domain.errors import RetryableError
-from interaction_router.domain.ids import Entity
+from interaction_router.domain.ids import Entity, home
 from interaction_router.domain.messages import LogRecord, Message, PolicySet, Tick
-from interaction_router.domain.rows import POLICY, Policy, RowKey
+from interaction_router.domain.rows import POLICY, Conversation, Moved, Policy, RowKey
 from interaction_router.ports import Clock, Log, Received, Tables
 from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
 _TICK_CONVERSATIONS = 500
+_MOVES = 20
+"""So many homes a conversation has at most on the way from one that wrote it to where it is."""
 _TICK_AGAIN_MS = 2_500
 _TENANTS = 100_000
 _EVER_MS = 1e15
@@ -53,11 +56,18 @@ class AssignmentStage:
     async def _own(self, partition: int) -> Ownership:
         held = self._held.get(partition)
         if held is None:
-            at = await Takeover(self._log, self._tables, self._views, partition).run()
-            held = Ownership(self._log, self._tables, self._views, at, cache_rows=self._cache_rows)
+            takeover = Takeover(self._log, self._tables, self._views, partition)
+            try:
+                at = await takeover.run()
+                await self._set_policy(partition)
+            except BaseException:
+                self._doubt(partition, takeover.wrote)
+                raise
+            held = Ownership(
+                self._log, self._tables, self._views, at, cache_rows=self._cache_rows, doubted=takeover.wrote
+            )
             self._held[partition] = held
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
-            await self._set_policy(partition)
         return held
 
     async def _set_policy(self, partition: int) -> None:
@@ -99,7 +109,7 @@ class AssignmentStage:
             raise
         finally:
             if self._held.get(partition) is not held:
-                self._doubt(partition, held)
+                self._doubt(partition, held.doubted)
         return held.next
 
     def forget(self, stream: str, partition: int) -> None:
@@ -107,12 +117,12 @@ class AssignmentStage:
         del stream
         held = self._held.pop(partition, None)
         if held is not None:
-            self._doubt(partition, held)
+            self._doubt(partition, held.doubted)
 
-    def _doubt(self, partition: int, dead: Ownership) -> None:
+    def _doubt(self, partition: int, written: AbstractSet[RowKey]) -> None:
         """Remember what a dead takeover has written to the state topic: somebody else may have written before it."""
-        if dead.doubted:
-            self._doubts.setdefault(partition, set()).update(dead.doubted)
+        if written:
+            self._doubts.setdefault(partition, set()).update(written)
 
     @property
     def held(self) -> Sequence[int]:
@@ -142,19 +152,40 @@ class AssignmentStage:
             with suppress(RetryableError):
                 await held.confirm()
         for partition in list(self._doubts):
-            keys = sorted(self._doubts[partition])
+            keys = self._doubts.pop(partition)
             try:
-                while keys:
-                    keys = sorted(await self._write_again(partition, keys))
-            except RetryableError:
-                continue
-            del self._doubts[partition]
+                while changed := await self._write_again(partition, keys):
+                    keys = changed
+            except BaseException as error:
+                self._doubt(partition, keys)
+                if not isinstance(error, RetryableError):
+                    raise
 
-    async def _write_again(self, partition: int, keys: list[RowKey]) -> set[RowKey]:
+    async def _write_again(self, partition: int, keys: AbstractSet[RowKey]) -> set[RowKey]:
         """Return those of the keys whose rows have changed while they were written."""
-        wanted = [(partition, key) for key in keys]
-        values = await self._tables.peek(wanted)
-        rows = [decode_row(value) for value in values if value is not None]
+        values = await self._as_they_stand(partition, keys)
+        rows = [row for row in map(decode_row, values.values()) if isinstance(row, Conversation)]
         await append_batches(self._log, (STATE, self._views.state(rows, self._clock.now_ms())))
-        after = await self._tables.peek(wanted)
-        return {key for key, was, is_now in zip(keys, values, after, strict=True) if was != is_now}
+        after = await self._as_they_stand(partition, keys)
+        return {key for key in keys if values.get(key) != after.get(key)}
+
+    async def _as_they_stand(self, partition: int, keys: AbstractSet[RowKey]) -> dict[RowKey, bytes]:
+        """Return the conversations' rows wherever they are by now: a stub says where one has gone.
+
+        One that is on its way has no row; who takes it writes it.
+        """
+        places = dict.fromkeys(sorted(keys), partition)
+        found: dict[RowKey, bytes] = {}
+        for _ in range(_MOVES):
+            values = await self._tables.peek([(at, key) for key, at in places.items()])
+            ahead: dict[RowKey, int] = {}
+            for key, value in zip(places, values, strict=True):
+                row = None if value is None else decode_row(value)
+                if isinstance(row, Moved):
+                    ahead[key] = home(row.to, self._views.partitions)
+                elif value is not None:
+                    found[key] = value
+            if not ahead:
+                break
+            places = ahead
+        return found

@@ -21,13 +21,23 @@ from interaction_router.application.views import (
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.evolve import evolve, touched
-from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey, contact_key
+from interaction_router.domain.rows import (
+    POLICY,
+    Conversation,
+    Head,
+    Policy,
+    Row,
+    RowKey,
+    contact_key,
+    conversation_key,
+)
 from interaction_router.domain.turn import NotLoaded
 from interaction_router.ports import Bounds, Log, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
 _TAIL = 50
+_CONVERSATIONS = conversation_key("").bucket
 
 
 @dataclass(slots=True)
@@ -40,7 +50,10 @@ class _Fold:
 
 
 class Takeover:
-    """Brings one partition's views and tables to the end of its outcomes."""
+    """Brings one partition's views and tables to the end of its outcomes.
+
+    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is.
+    """
 
     def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
         """Nothing is read before `run`."""
@@ -48,6 +61,7 @@ class Takeover:
         self._tables = tables
         self._views = views
         self._partition = partition
+        self.wrote: set[RowKey] = set()
 
     async def run(self) -> Standpoint:
         """Return where to go on.
@@ -72,6 +86,7 @@ class Takeover:
     async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
         done = await self._done(bounds)
+        await self._repeat_state(bounds, fold, done)
         start = max(fold.outcome + 1, bounds.first)
         async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
             counted = list(counting.count(records))
@@ -128,7 +143,29 @@ class Takeover:
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
-        await append_batches(log, (STATE, views.state(changed.values(), fold.head.log_time_ms)))
+        await self._write_state(changed, fold)
+
+    async def _repeat_state(self, bounds: Bounds, fold: _Fold, done: int) -> None:
+        """Write to the state topic what is in the tables and perhaps not there: it comes last, and nothing else tells."""
+        keys: set[RowKey] = set()
+        start, size = fold.outcome + 1, 2 * (fold.applied - done)
+        while fold.applied > done and start > bounds.first:
+            end, start = start, max(bounds.first, start - size)
+            oldest = fold.applied
+            async for records in read_range(self._log, OUTCOMES, self._partition, start, end):
+                for record in filter(is_whole, records):
+                    outcome = decode_outcome(record.value or b"", record.headers)
+                    oldest = min(oldest, outcome.offset)
+                    if done < outcome.offset <= fold.applied:
+                        keys.update(key for event in outcome.decision.events for key in touched(event))
+            if oldest <= done:
+                break
+        rows = await self._load({key for key in keys if key.bucket.startswith(_CONVERSATIONS)}, fold.applied)
+        await self._write_state(rows, fold)
+
+    async def _write_state(self, rows: Mapping[RowKey, Row | None], fold: _Fold) -> None:
+        self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
+        await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
 
     async def _rows_before(self, outcomes: Sequence[Outcome], applied: int) -> dict[RowKey, Row | None]:
         """Load what the fold of the outcomes reads, and what the rows that they replace were."""

@@ -39,7 +39,7 @@ class Views:
     def __init__(self, *, namespace: str, partitions: int, lineage: str) -> None:
         """`lineage` names the internal log: a topic of the same name made anew has another."""
         self._namespace = namespace
-        self._partitions = partitions
+        self.partitions = partitions
         self.lineage = lineage
         self._stream = f"{LOG}/{lineage}"
 
@@ -53,13 +53,13 @@ class Views:
                 outcome, partition=partition, namespace=self._namespace
             ):
                 hashed = hash_of_text(key.decode()) if conversation_id is None else conversation_hash(conversation_id)
-                updates[hashed % self._partitions].append(Outgoing(key, value, headers, decision.log_time_ms))
+                updates[hashed % self.partitions].append(Outgoing(key, value, headers, decision.log_time_ms))
             if decision.refusal is not None and outcome.raw is not None and outcome.cause is not None:
                 letter = dead_letter(
                     outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, namespace=self._namespace
                 )
                 stamped = letter._replace(timestamp_ms=decision.log_time_ms)
-                letters[outcome.cause.partition % self._partitions].append(stamped)
+                letters[outcome.cause.partition % self.partitions].append(stamped)
         return updates, letters
 
     def sends(self, partition: int, outcomes: Iterable[Outcome]) -> Batches:
@@ -68,7 +68,7 @@ class Views:
         for outcome in outcomes:
             for nth, send in enumerate(outcome.decision.sends):
                 record = self._sent(partition, outcome, send, nth)
-                batches[home(send.to, self._partitions)].append(encode_log_record(record))
+                batches[home(send.to, self.partitions)].append(encode_log_record(record))
         return batches
 
     def _sent(self, partition: int, outcome: Outcome, send: Send, nth: int) -> LogRecord:
@@ -87,7 +87,7 @@ class Views:
         batches: Batches = defaultdict(list)
         for row in rows:
             if isinstance(row, Conversation):
-                partition = conversation_hash(row.conversation_id) % self._partitions
+                partition = conversation_hash(row.conversation_id) % self.partitions
                 batches[partition].append(state_record(row)._replace(timestamp_ms=stamp_ms))
         return batches
 
