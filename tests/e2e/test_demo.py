@@ -45,7 +45,7 @@ def test_what_it_says_to_try_next_is_there(told: subprocess.CompletedProcess[str
     tail = told.stdout.partition("Try next:\n")[2].splitlines()
     assert len(tail) >= 4
     for line in tail:
-        command = line.split("  ")[1].split()
+        command = line.partition(" # ")[0].split()
         assert command[0] == "interaction-router"
         options = [word for word in command if word.startswith("--")]
         helped = run(command[1], *(word for word in command[2:3] if not word.startswith("--")), "--help")
@@ -109,8 +109,11 @@ def test_data_are_kept_and_the_same_story_again_changes_nothing(tmp_path: Path) 
     assert summary["conversations_opened"] == 0
     assert summary["updates_seen"] == 0
     assert summary["dead_letters"] == json.loads(first.stdout.splitlines()[-1])["dead_letters"]
-    other = run("demo", "--seconds", "2", "--seed", "2", "--data", str(tmp_path / "new"), "--json")
-    assert json.loads(other.stdout.splitlines()[-1])["conversations_opened"] > 0
+    other = run("demo", "--seconds", "2", "--seed", "2", "--data", str(tmp_path / "new"))
+    assert ", opens a conversation" in other.stdout
+    hints = [line.partition(" # ")[0] for line in other.stdout.partition("Try next:\n")[2].splitlines()]
+    listing = next(hint for hint in hints if "conversations list" in hint).split()[1:]
+    assert len(run(*listing).stdout.splitlines()) > 10
 
 
 def test_keep_running_ends_with_a_summary_on_ctrl_c() -> None:

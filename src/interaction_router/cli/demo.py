@@ -111,7 +111,8 @@ async def _run(settings: "Settings", load: "Load", screen: "Screen", *, seconds:
             await demonstration.finish()
             watching.cancel()
     tally = demonstration.tally
-    screen.close(tally, load.seed)
+    directory = settings.embedded.data_dir
+    screen.close(tally, load.seed, where=None if directory is None else str(directory))
     return sum(tally.unforeseen.values()) + tally.changed_by_repeats
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any, Final
 
 import orjson
@@ -32,6 +33,10 @@ NEXT: Final = (
     ("worker", "run on Kafka and Redis"),
     ("simulate --rate 50 --seconds 30", "send this load to it"),
     ("tail", "see the updates as they come"),
+)
+_OF_KEPT: Final = (
+    ("conversations list --tenant demo", "the conversations as they stand"),
+    ("tail --no-follow", "every update again"),
 )
 
 
@@ -182,7 +187,7 @@ class Screen:
         sys.stdout.write(orjson.dumps(values).decode() + "\n")
         sys.stdout.flush()
 
-    def close(self, tally: Tally, seed: int) -> None:
+    def close(self, tally: Tally, seed: int, *, where: str | None) -> None:
         """Print what it came to, and what to try next."""
         summary = _summary(tally, seed)
         if self._as_json:
@@ -193,9 +198,11 @@ class Screen:
             self._say(f"{name.replace('_', ' '):24} {_shown(value)}")
         self._say("")
         self._say("Try next:")
-        for command, what in NEXT:
-            if command.partition(" ")[0] in NOUNS:
-                self._say(f"  {PROGRAM} {command:38} {what}")
+        kept = () if where is None else ((f"{command} --data {quote(where)}", what) for command, what in _OF_KEPT)
+        offered = [each for each in (*kept, *NEXT) if each[0].partition(" ")[0] in NOUNS]
+        widest = max(len(command) for command, _ in offered)
+        for command, what in offered:
+            self._say(f"  {PROGRAM} {command:{widest}}  # {what}")
 
 
 def _summary(tally: Tally, seed: int) -> dict[str, object]:

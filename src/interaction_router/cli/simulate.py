@@ -49,6 +49,7 @@ def noun(
     before gives repetitions: they change nothing.
     """
     from interaction_router.application.simulation import Load  # noqa: PLC0415 - `--help` needs none of it
+    from interaction_router.telemetry import set_up_logging  # noqa: PLC0415 - likewise
 
     if seconds is not None and count is not None:
         raise click.UsageError("--seconds and --count exclude each other")
@@ -57,8 +58,10 @@ def noun(
         start_ms=time.time_ns() // 1_000_000 + round(_AGENTS_READ_S * 1000),
         **shape,
     )
+    settings = invocation.settings()
+    set_up_logging(level=settings.log.level, form=settings.log.format)
     sent = _Sent(load, count if seconds is None else max(1, round(seconds * load.rate)))
-    asyncio.run(_until_signalled(invocation.settings(), load, sent, seconds=seconds, count=count))
+    asyncio.run(_until_signalled(settings, load, sent, seconds=seconds, count=count))
     invocation.output.record(sent.summary())
 
 
