@@ -13,12 +13,14 @@ from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
+from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.application.diagnosis import Check, failed
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -100,7 +102,7 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         Hints(tables, clock, partitions=partitions),
         intake_settings(settings),
         partitions=partitions,
-        lineages={stream: await log.lineage(stream) for stream in (CONTACTS, COMMANDS)},
+        lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
     )
     assignment = AssignmentStage(
         log,
@@ -145,8 +147,11 @@ def intake_settings(settings: Settings) -> IntakeSettings:
 
 def streams(settings: Settings) -> tuple[str, ...]:
     """Return every stream of the router."""
-    raw = (f"interactions.{channel}.v1" for channel in settings.channels)
-    return (*raw, CONTACTS, AGENTS, COMMANDS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
+    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
+
+
+def _raw_streams(settings: Settings) -> tuple[str, ...]:
+    return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,3 +357,14 @@ async def topics_of(settings: Settings, *, create: bool = False) -> AsyncIterato
         path.parent.mkdir(parents=True, exist_ok=True)
     with EmbeddedDatabase(path if create else _existing_file(settings)) as database:
         yield EmbeddedTopics(EmbeddedLog(database, SystemClock()))
+
+
+async def examine_embedded(settings: Settings) -> list[Check]:
+    """Look at the embedded storage."""
+    try:
+        async with opened(settings) as (log, tables):
+            for stream in streams(settings):
+                await log.partitions(stream)
+            return [Check("storage", "ok", str(embedded_file(settings))), *await examine_progress(log, tables)]
+    except RouterError as error:
+        return [failed("storage", error)]

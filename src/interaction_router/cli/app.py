@@ -1,5 +1,6 @@
 """The program's frame: its nouns, its global options, and how every run ends."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -120,4 +121,6 @@ def main() -> NoReturn:
     """Run the program with the process's arguments and environment."""
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         sys.exit(shell_complete(router, {}, PROGRAM, COMPLETION_VARIABLE, instruction))
+    # What the client logs of a broker that is away, the command says itself; `worker` has handlers of its own.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     sys.exit(run(sys.argv[1:], Invocation(env=dict(os.environ))))
