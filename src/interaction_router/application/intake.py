@@ -149,7 +149,7 @@ class IntakeStage:
         partitions: int,
         lineages: Mapping[str, str],
     ) -> None:
-        """`partitions` are the internal log's; `lineages` name the topics whose repeats are told by their place."""
+        """`partitions` are the internal log's; `lineages` name the topics, as repeats are told by their place."""
         self._log = log
         self._agents = agents
         self._hints = hints
@@ -174,8 +174,8 @@ class IntakeStage:
     async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
         """Append all of the records, refused ones to the dead letters; return where to go on.
 
-        What was appended when it fails is appended again: contact events and commands are known by their origin,
-        interactions by the index.
+        What was appended when it fails is appended again: what has a fixed home is known by its origin, interactions
+        that follow a hint by the index.
         """
         channel = self._channel.get(stream)
         if channel is not None:
@@ -240,12 +240,13 @@ class IntakeStage:
 
     def _put(self, batches: Batches, place: Place, record: Received, to: Entity, message: Message) -> None:
         interaction = isinstance(message, InteractionEvent)
+        by_hint = isinstance(message, InteractionEvent) and not message.withheld
         log_record = LogRecord(
             to=to,
             message=message,
             cause=place,
             stamp_ms=None,
-            origin=None if interaction else self._origin(place),
+            origin=None if by_hint else self._origin(place),
             trace=_trace(record) if record.headers else None,
             raw=_raw(record) if not interaction or _can_be_refused(message) else None,
         )
