@@ -1,0 +1,103 @@
+"""The table of a run, for people and as JSON."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.bench import Sizes
+from tests.benchmarks.latency import Latency
+from tests.benchmarks.measuring import Cost
+from tests.benchmarks.router import Takeover
+
+OURS = "assignment"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What was measured; what was left out is None or missing."""
+
+    sizes: Sizes
+    rows: Mapping[str, Cost]
+    peers: Mapping[str, Cost]
+    latency: Latency | None
+    takeover: Takeover | None
+    memory_mib: float | None
+
+
+def as_json(results: Results) -> dict[str, Any]:  # Any: JSON
+    """Return everything, with units in the names."""
+    return {
+        "machine": _machine(),
+        "sizes": asdict(results.sizes),
+        "rows": {name: _fields(cost) for name, cost in {**results.rows, **results.peers}.items()},
+        "ratios": _ratios(results),
+        "latency": None if results.latency is None else asdict(results.latency),
+        "takeover": None if results.takeover is None else asdict(results.takeover),
+        "memory_mib": results.memory_mib,
+    }
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the table, the ratios and the single values."""
+    machine = _machine()
+    table = Table(title=f"{machine['cores']} cores, Python {machine['python']}, load {machine['load']:.1f} at the end")
+    table.add_column("row", no_wrap=True)
+    for column in ("records", "records/s", "CPU µs/record", "broker µs", "Redis µs", "peak RSS MiB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, cost in {**results.rows, **results.peers}.items():
+        cells = (cost.records, cost.per_second, cost.worker_us, cost.broker_us, cost.redis_us, cost.peak_rss_mib)
+        table.add_row(name, f"{cells[0]:,}", f"{cells[1]:,.0f}", *(f"{cell:,.1f}" for cell in cells[2:]))
+    console.print(table)
+    for peer, ratio in _ratios(results).items():
+        text = f"{ratio['records_per_second']:.1f} × its records/s, {ratio['cpu']:.1f} × less CPU a record"
+        console.print(f"{OURS} against {peer}: {text}")
+    for line in _single_values(results):
+        console.print(line)
+
+
+def _single_values(results: Results) -> list[str]:
+    lines = []
+    sizes, latency, takeover = results.sizes, results.latency, results.takeover
+    if latency is not None:
+        found = f"p50 {latency.p50_ms:.0f} ms, p99 {latency.p99_ms:.0f} ms"
+        lines.append(f"raw record to update at {sizes.latency_rate:,}/s for {sizes.latency_s} s: {found}")
+    if takeover is not None:
+        of = f"{sizes.takeover_contacts:,} contacts, {takeover.outcomes:,} outcomes, Redis empty"
+        lines.append(f"takeover of a partition ({of}): {takeover.folded_s:.1f} s")
+        lines.append(f"start of a worker to ready: {takeover.ready_s:.1f} s")
+    if results.memory_mib is not None:
+        of = f"{sizes.memory_contacts:,} contacts behind a cache of 20,000 rows"
+        lines.append(f"peak RSS of an assignment worker ({of}): {results.memory_mib:.0f} MiB")
+    return lines
+
+
+def _ratios(results: Results) -> dict[str, dict[str, float]]:
+    ours = results.rows.get(OURS)
+    if ours is None:
+        return {}
+    return {
+        name: {"records_per_second": ours.per_second / peer.per_second, "cpu": peer.worker_us / ours.worker_us}
+        for name, peer in results.peers.items()
+    }
+
+
+def _fields(cost: Cost) -> dict[str, float]:
+    return {
+        "records": cost.records,
+        "seconds": cost.seconds,
+        "records_per_second": cost.per_second,
+        "cpu_us_per_record": cost.worker_us,
+        "broker_cpu_us_per_record": cost.broker_us,
+        "redis_cpu_us_per_record": cost.redis_us,
+        "peak_rss_mib": cost.peak_rss_mib,
+    }
+
+
+def _machine() -> dict[str, Any]:  # Any: JSON
+    cores = os.cpu_count() or 0
+    return {"cores": cores, "python": platform.python_version(), "load": os.getloadavg()[0]}
