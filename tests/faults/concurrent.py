@@ -8,6 +8,7 @@ from interaction_router.domain.ids import Entity, Place, home
 from interaction_router.domain.messages import ContactMerged, ContactSaved, InteractionEvent, LogRecord, Message, Origin
 from interaction_router.domain.rows import Policy
 from tests.model import state, steps
+from tests.model.updates import Refusal
 from tests.unit.against_model import CONTACTS, Driver
 from tests.unit.world import World
 
@@ -116,7 +117,7 @@ class ConcurrentDriver(Driver):
                 return replace(timed, step=replace(step, conversation=len(self._opened) + step.conversation))
         return timed
 
-    def give(self, timed: steps.Timed) -> object:
+    def give(self, timed: steps.Timed) -> Refusal | None:
         """Append what intake would; a save has a name of its own."""
         step = timed.step
         if not isinstance(step, steps.SaveContact):

@@ -9,7 +9,7 @@ from typing import Final
 from interaction_router.application.appending import append_batches
 from interaction_router.application.simulation import Simulated
 from interaction_router.application.views import Batches
-from interaction_router.domain.ids import Place, hash_of_text
+from interaction_router.domain.ids import Place, partition_of_key
 from interaction_router.ports import Log, Outgoing
 
 _BATCH: Final = 2_000
@@ -54,4 +54,4 @@ class Gateways:
     async def _partition(self, stream: str, key: bytes) -> int:
         if stream not in self._partitions:
             self._partitions[stream] = await self._log.partitions(stream)
-        return hash_of_text(key.decode()) % self._partitions[stream]
+        return partition_of_key(key, self._partitions[stream])

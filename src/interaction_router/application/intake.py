@@ -26,6 +26,10 @@ AGENTS = "agents.v1"
 CONTACTS = "contacts.v1"
 COMMANDS = "commands.v1"
 Objection = Literal["agent_unknown", "agent_not_qualified"]
+_OBJECTIONS: Mapping[Objection, str] = {
+    "agent_unknown": "the tenant has no agent of this id",
+    "agent_not_qualified": "the agent does not qualify for this channel",
+}
 _HINTS = 50_000
 _OWNER_HINT_MS = 60_000
 _NO_OWNER_HINT_MS = 2_000
@@ -214,7 +218,7 @@ class IntakeStage:
         if objection is None:
             return ()
         if interaction.direction == "outbound" and self._settings.unqualified == "reject":
-            raise RejectedError(objection, "the agent may not use this channel", field="agent_id")
+            raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
         return (objection,)
 
     async def _take_others(self, stream: str, partition: int, records: Sequence[Received]) -> None:

@@ -13,7 +13,7 @@ from interaction_router.application.outcomes import OUTCOMES, Counting
 from interaction_router.application.queries import AgentStanding, Queries
 from interaction_router.application.views import DEAD_LETTERS, HEAD, LOG
 from interaction_router.domain.events import Outcome, Refusal
-from interaction_router.domain.ids import Place, hash_of_text
+from interaction_router.domain.ids import Place, partition_of_key
 from interaction_router.domain.messages import Origin
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Log, Outgoing, Received, Tables
@@ -105,13 +105,13 @@ class Requests:
         """
         partitions: Iterable[int] = () if standing is None else standing.partitions
         if not partitions:
-            partitions = [hash_of_text(key.decode()) % await self._log.partitions(AGENTS)]
+            partitions = [partition_of_key(key, await self._log.partitions(AGENTS))]
         for partition in partitions:
             await self._log.append(AGENTS, partition, [Outgoing(key, value)])
 
     async def _ask(self, stream: str, record: Outgoing, wait_s: float) -> Fate:
         """Append to the partition of the key, and follow what it leads to for so long; 0 does not wait."""
-        partition = hash_of_text((record.key or b"").decode()) % await self._log.partitions(stream)
+        partition = partition_of_key(record.key or b"", await self._log.partitions(stream))
         if wait_s <= 0:
             (offset,) = await self._log.append(stream, partition, [record])
             return Fate(Place(stream, partition, offset), done=False)

@@ -37,6 +37,7 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.BecomeAlias: merges.become_alias,
         messages.EdgeStruck: merges.edge_struck,
         messages.ContactMoved: merges.moved,
+        messages.ConversationReturned: merges.returned,
         messages.EndpointClaimed: endpoints.claimed,
         messages.EndpointReleased: endpoints.released,
         messages.HandUnlinked: endpoints.hand_unlinked,

@@ -61,6 +61,28 @@ def hash_of_text(text: str) -> int:
     return int.from_bytes(digest(text)[:4], "big")
 
 
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """Return the partition that Kafka's clients choose for a key, so that other producers of it meet us there.
+
+    Source: org.apache.kafka.common.utils.Utils.murmur2 and BuiltInPartitioner.partitionForKey.
+    """
+    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    multiplier, mask = 0x5BD1E995, 0xFFFFFFFF
+    hashed = 0x9747B28C ^ len(data)
+    whole = len(data) & ~3
+    for at in range(0, whole, 4):
+        word = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
+        word = (word ^ word >> 24) * multiplier & mask
+        hashed = (hashed * multiplier & mask) ^ word
+    if whole < len(data):
+        hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * multiplier & mask
+    hashed = (hashed ^ hashed >> 13) * multiplier & mask
+    return hashed ^ hashed >> 15
+
+
 def home(entity: Entity, partitions: int) -> int:
     """Return the partition of `entity`; the same function everywhere."""
     if entity.kind == "partition":

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from interaction_router.domain.contacts import bury, claim_all, let_go, settle
+from interaction_router.domain.contacts import blank, bury, claim_all, let_go, settle
 from interaction_router.domain.events import AliasMade, RowGone
 from interaction_router.domain.handover import carry, in_records, index_parts, learn, pass_by, take
 from interaction_router.domain.ids import Entity
@@ -12,6 +12,7 @@ from interaction_router.domain.messages import (
     BecomeAlias,
     ContactMerged,
     ContactMoved,
+    ConversationReturned,
     EdgeStruck,
     EndpointClaimed,
     MergeAllowed,
@@ -142,21 +143,37 @@ def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None
         arrived=(*survivor.arrived, *message.arrived),
     )
     turn.put_contact(survivor)
+    away = Entity(turn.tenant, "contact", message.contact_id)
     for theirs in _mine(turn, [message.open] if message.open else []):
         if theirs.status == "open":
-            _merge_open(turn, survivor, theirs)
+            _merge_open(turn, survivor, theirs, away)
+        else:
+            _give_back(turn, theirs, away)
     claim_all(turn, turn.contact(survivor.contact_id), message.endpoints, via=message.contact_id)
 
 
-def _merge_open(turn: Turn, survivor: Contact, theirs: Conversation) -> None:
+def _merge_open(turn: Turn, survivor: Contact, theirs: Conversation, away: Entity) -> None:
     """Of two open conversations the one that was opened first survives; the other is closed into it."""
     if survivor.open is not None:
         ours = turn.here(survivor.open)
         if ours.opened_order < theirs.opened_order:
-            turn.close(theirs, "merged", into=ours.conversation_id)
+            _give_back(turn, turn.close(theirs, "merged", into=ours.conversation_id), away)
             return
         turn.close(ours, "merged", into=theirs.conversation_id)
     turn.link(theirs, survivor.contact_id, "merge")
+
+
+def _give_back(turn: Turn, closed: Conversation, away: Entity) -> None:
+    """What is closed stays the merged-away contact's: to erase that one has to find it."""
+    for group in in_records(carry(turn, [closed], turn.index(turn.record.to), away)):
+        turn.send(away, ConversationReturned(away.key, group))
+
+
+def returned(turn: Turn, message: ConversationReturned) -> None:
+    """A conversation comes back that goes on as history of this contact, whatever has become of it."""
+    ids = take(turn, message.carried)
+    if turn.contact(message.contact_id).state == "erased":
+        blank(turn, ids)
 
 
 def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:

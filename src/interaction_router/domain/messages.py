@@ -126,6 +126,14 @@ class ContactMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationReturned:
+    """A conversation that a merge has closed: it stays history of the merged-away contact. To that contact."""
+
+    contact_id: str
+    carried: tuple[Carried, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointClaimed:
     """A contact claims an endpoint, with the number of the save, perhaps as the survivor of `via`. To the endpoint."""
 
@@ -260,6 +268,7 @@ Message: TypeAlias = (
     | EdgeStruck
     | AliasEnded
     | ContactMoved
+    | ConversationReturned
     | EndpointClaimed
     | EndpointReleased
     | Adopted

@@ -20,6 +20,7 @@ MESSAGES: Final = Tags(
         "edge_struck": messages.EdgeStruck,
         "alias_ended": messages.AliasEnded,
         "contact_moved": messages.ContactMoved,
+        "conversation_returned": messages.ConversationReturned,
         "endpoint_claimed": messages.EndpointClaimed,
         "endpoint_released": messages.EndpointReleased,
         "adopted": messages.Adopted,
