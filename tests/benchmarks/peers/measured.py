@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from venv import EnvBuilder
+
+import orjson
 
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
@@ -60,11 +63,35 @@ async def _measure(bench: Bench, peer: str, command: Sequence[str], records: int
         errors = bench.folder / f"{peer}.log"
         with _process(command, errors) as pid, bench.step(peer, records) as step:
             try:
-                return await drained(bench.subjects([pid]), progress, committed, records, tell=step.done)
+                cost = await drained(bench.subjects([pid]), progress, committed, records, tell=step.done)
             except StalledError as error:
                 raise StalledError(f"{peer}: {error}\n{errors.read_text()[-2000:]}") from error
+        await _check_updates(log, peer, records)
+        return cost
     finally:
         await log.stop()
+
+
+async def _check_updates(log: KafkaLog, peer: str, records: int) -> None:
+    """See to it that the work was done: one conversation a contact, counted up by one a record, each update told."""
+    conversations: dict[str, set[str]] = defaultdict(set)
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for partition in range(PARTITIONS):
+        start, end = await log.bounds(f"{peer}.updates", partition)
+        while start < end:
+            found = await log.read(f"{peer}.updates", partition, start)
+            for record in found:
+                update = orjson.loads(record.value or b"")
+                conversations[update["contact_id"]].add(update["conversation_id"])
+                numbers[update["contact_id"]].add(update["seq"])
+            start = found[-1].offset + 1
+    several = sum(len(ids) > 1 for ids in conversations.values())
+    gaps = sum(seqs != set(range(1, len(seqs) + 1)) for seqs in numbers.values())
+    told = sum(map(len, numbers.values()))
+    if several or gaps or told != records:
+        raise StalledError(
+            f"{peer}: {told} of {records} told, {several} contacts with several conversations, {gaps} gaps"
+        )
 
 
 def _topics(peer: str) -> tuple[str, str]:
