@@ -16,7 +16,7 @@ import redis
 from interaction_router.adapters.kafka.log import KafkaLog
 from tests.integration.running import Running, until, updates
 from tests.servers import Broker, RedisServer
-from tests.unit.test_readme import README, SUBSCRIBE, blocks, key_table
+from tests.unit.test_readme import README, SUBSCRIBE, blocks, examples, key_table
 
 Programs = Mapping[str, Path]
 
@@ -44,10 +44,12 @@ async def test_the_example_comes_out_as_it_is_shown(
         )
         assert _story(shown, namespace) == _shown_story()
         with redis.Redis.from_url(redis_server.url, decode_responses=True) as rows:
-            found = {
-                key.replace(f"{namespace}:", "router:", 1): rows.type(key) for key in rows.scan_iter(f"{namespace}:*")
-            }
-        assert found == key_table()
+            keys = {key.replace(f"{namespace}:", "router:", 1): key for key in rows.scan_iter(f"{namespace}:*")}
+            assert {key: rows.type(name) for key, name in keys.items()} == key_table()
+            found = [json.loads(rows.get(keys[key])) for key in _keys_asked_for()]
+        assert [_without_times(row) for row in found] == [
+            _without_times(row) for row in (*examples("saves"), *examples("opened_at_ms"))
+        ]
         assert worker.stop() == 0
     finally:
         worker.kill()
@@ -97,7 +99,7 @@ def _stores_each_once(running: Running, program: Path) -> None:
 
 
 def _shown_update() -> Mapping[str, Any]:  # Any: JSON
-    (shown,) = (value for text in blocks(README, "json") if "seq" in (value := json.loads(text)))
+    (shown,) = examples("cause")
     return _comparable(shown, "router")
 
 
@@ -116,3 +118,13 @@ def _story(shown: str, namespace: str) -> list[str]:
     table = shown[shown.index("SEQ ") :].replace(f" {namespace}.", " router.")
     lines = re.sub(r"\d{4}-\d\d-\d\dT\S+Z", "TIME", table).splitlines()
     return [" ".join(line.split()) for line in lines]
+
+
+def _keys_asked_for() -> list[str]:
+    return [
+        shlex.split(line)[2] for text in blocks(README, "sh") for line in text.splitlines() if "redis-cli get" in line
+    ]
+
+
+def _without_times(row: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON
+    return {**row, **{name: "TIME" for name in ("opened_at_ms", "activity") if name in row}}

@@ -60,6 +60,11 @@ def blocks(page: str, language: str) -> list[str]:
     return [text for found, text in _BLOCK.findall(page) if found == language]
 
 
+def examples(field: str) -> list[dict[str, Any]]:  # Any: JSON
+    """Return README's examples in JSON that have a field."""
+    return [value for text in blocks(README, "json") if field in (value := json.loads(text))]
+
+
 def key_table() -> dict[str, str]:
     """Return the keys of Redis that README shows, each with its type."""
     rows = re.findall(r"^\| `(router:\{\d+\}:[^`]+)` \| (\w+) \|", README, re.MULTILINE)
@@ -75,7 +80,7 @@ def _commands() -> Iterator[list[str]]:
     for page in PAGES:
         for text in blocks(page.read_text(), "sh"):
             for line in text.splitlines():
-                words = shlex.split(line, comments=True)
+                words = shlex.split(line.removeprefix("docker compose exec worker "), comments=True)
                 if words[:1] == [PROGRAM]:
                     yield words[1:]
 
@@ -89,20 +94,19 @@ def _program(page: str, name: str) -> dict[str, Any]:  # Any: whatever a program
 
 
 def test_each_example_of_a_raw_interaction_is_one() -> None:
-    examples = [text for text in blocks(README, "json") if "seq" not in json.loads(text)]
-    assert len(examples) == 2
-    for text in examples:
-        raw = parse_interaction(text.encode(), channel_of_topic=json.loads(text)["channel"])
+    assert len(examples("occurred_at")) == 2
+    for example in examples("occurred_at"):
+        raw = parse_interaction(orjson.dumps(example), channel_of_topic=example["channel"])
         to, _ = interaction_message(raw, region=None, own_addresses=frozenset())
         assert to == Entity("acme", "endpoint", "tel:+27821234567")
 
 
 def test_the_program_sends_what_is_shown() -> None:
-    assert _program(README, "send.py")["INTERACTION"] == json.loads(blocks(README, "json")[0])
+    assert _program(README, "send.py")["INTERACTION"] == examples("occurred_at")[0]
 
 
 def test_what_is_said_to_be_needed_is() -> None:
-    example = json.loads(blocks(README, "json")[0])
+    example = examples("occurred_at")[0]
     (sentence,) = re.findall(r"These seven are needed: (.*?)\.", README)
     needed = re.findall(r"`(\w+)`", sentence)
     assert len(needed) == 7
@@ -141,6 +145,16 @@ def test_what_is_said_to_be_missing_is() -> None:
     assert missing
     there = [noun for noun in missing if noun in NOUNS]
     assert not there, "README says that these are not there yet"
+
+
+@pytest.mark.parametrize("setting", ["closed_retention", "web_port", "dedup_window_ms"])
+def test_what_is_said_to_be_without_effect_is(setting: str) -> None:
+    assert setting.removesuffix("_ms") in README
+    package = ROOT / "src/interaction_router"
+    where_it_is_only_kept = {"settings", "wire", "bootstrap.py", "rows.py"}
+    readers = [path for path in package.rglob("*.py") if re.search(rf"\.{setting}\b", path.read_text())]
+    used = [path for path in readers if not where_it_is_only_kept & set(path.relative_to(package).parts)]
+    assert not used, f"README says that {setting} has no effect yet"
 
 
 def test_every_make_target_exists() -> None:
