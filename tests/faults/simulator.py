@@ -1,0 +1,342 @@
+"""A router's whole life in one event loop: workers that die, sleep and wake late, over one log and one set of tables.
+
+Everything is drawn from one seed, nothing waits for a clock, so that a seed is a story that can be told again.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import orjson
+
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.application.intake import (
+    AGENTS,
+    COMMANDS,
+    CONTACTS,
+    Agents,
+    Hints,
+    IntakeSettings,
+    IntakeStage,
+)
+from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.rows import Policy
+from interaction_router.ports import Outgoing
+from tests.checker import Difference, check
+from tests.faults.faulty import CLIMATES, FaultyLog, FaultyTables, Weather
+from tests.faults.traffic import Traffic
+
+PARTITIONS = 3
+CHANNELS = ("sms", "voice", "email")
+SETTINGS = IntakeSettings(namespace="router", channels=CHANNELS, default_region="ZA")
+POLICY = Policy(idle_close_ms={"sms": 60_000, "email": 90_000})
+START_MS = 1_790_000_000_000
+_TABLES = {"applied": 2, "entry": 4, "score": 4}
+_TURNS_TO_REST = 400
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """A clock that a story moves."""
+
+    ms: int = START_MS
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Lane(NamedTuple):
+    """A partition of a stream, as a shell hands it over."""
+
+    stream: str
+    partition: int
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process: its stages, its connections, and what it has under way."""
+
+    weather: Weather
+    log: FaultyLog
+    intake: IntakeStage
+    assignment: AssignmentStage
+    under_way: dict[Lane, asyncio.Task[None]] = field(default_factory=dict)
+
+
+class Simulation:
+    """The story of one seed."""
+
+    def __init__(self, seed: int, *, steps: int = 700, records: int = 120) -> None:
+        self._random = random.Random(seed)
+        self._climate = self._random.choice(CLIMATES)
+        self._steps = steps
+        self._left = records
+        self._clock = ManualClock()
+        self._traffic = Traffic(random.Random(seed))
+        self._workers: list[Worker] = []
+        self._committed: dict[Lane, int] = {}
+        self._dump: dict[str, list[tuple[object, ...]]] = {name: [] for name in _TABLES}
+        self._heard: dict[str, None] = {}
+        self._heard_to = [0] * PARTITIONS
+        self.befell: dict[str, int] = {}
+        self.fatal: list[BaseException] = []
+
+    async def run(self) -> Sequence[Difference]:
+        """Live through the story, let the weather calm down, and return what is wrong then."""
+        with EmbeddedDatabase() as database:
+            self._database = database
+            self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
+            raw = [f"interactions.{channel}.v1" for channel in CHANNELS]
+            for stream in (*raw, CONTACTS, AGENTS, COMMANDS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
+                await self.log.create(stream, 1 if stream in {*raw, COMMANDS} else PARTITIONS)
+            for _ in range(3):
+                self._workers.append(await self._start())
+            for _ in range(self._steps):
+                await self._step()
+            await self._calm_down()
+            return await check(self.log, self.tables, SETTINGS)
+
+    async def _start(self) -> Worker:
+        weather = Weather(random.Random(self._random.getrandbits(32)), self._climate)
+        log, tables = FaultyLog(self.log, weather), FaultyTables(self.tables, weather)
+        lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+        raw = (f"interactions.{channel}.v1" for channel in CHANNELS)
+        intake = IntakeStage(
+            log,
+            Agents(self.log),
+            Hints(tables, self._clock, partitions=PARTITIONS),
+            SETTINGS,
+            partitions=PARTITIONS,
+            lineages={stream: await log.lineage(stream) for stream in (*raw, CONTACTS, COMMANDS)},
+        )
+        views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)
+        assignment = AssignmentStage(log, tables, self._clock, views, policy=POLICY, cache_rows=20)
+        return Worker(weather, log, intake, assignment)
+
+    async def _step(self) -> None:
+        """Let one thing happen, and whatever it lets happen."""
+        actions = {
+            self._feed: 7,
+            self._take: 80,
+            self._wake: 10,
+            self._revoke: 3,
+            self._kill: 2,
+            self._tick: 3,
+            self._save_dump: 2,
+            self._load_dump: 1,
+            self._wipe: 1,
+        }
+        action = self._random.choices(list(actions), list(actions.values()))[0]
+        self._clock.ms += self._random.choice((0, 1, 50, 3_000))
+        await action()
+        for _ in range(self._random.choice((1, 5, 30, 100))):
+            await asyncio.sleep(0)
+
+    async def _feed(self) -> None:
+        for _ in range(min(self._left, self._random.randrange(1, 8))):
+            self._left -= 1
+            made = self._traffic.next(self._clock.ms, await self._conversations())
+            partition = made.key[-1] % await self.log.partitions(made.stream)
+            await self.log.append(made.stream, partition, [Outgoing(made.key, made.value)])
+
+    async def _conversations(self) -> list[str]:
+        """Return the conversations that subscribers have heard of by now."""
+        for partition in range(PARTITIONS):
+            for record in await self.log.read(UPDATES, partition, self._heard_to[partition], limit=10_000):
+                self._heard_to[partition] = record.offset + 1
+                named = orjson.loads(record.value or b"{}").get("conversation_id")
+                if named is not None:
+                    self._heard[named] = None
+        return list(self._heard)
+
+    async def _take(self) -> None:
+        worker = self._random.choice(self._workers)
+        streams = (*worker.intake.streams, LOG, LOG, LOG, LOG, LOG)
+        stream = self._random.choice(streams)
+        self._begin(worker, Lane(stream, self._random.randrange(await self.log.partitions(stream))))
+
+    def _begin(self, worker: Worker, lane: Lane) -> None:
+        running = worker.under_way.get(lane)
+        if running is None or running.done():
+            worker.under_way[lane] = asyncio.create_task(self._hand_over(worker, lane, self._random.choice((1, 3, 20))))
+
+    async def _hand_over(self, worker: Worker, lane: Lane, limit: int) -> None:
+        """Do what a shell does: read on, hand over, commit."""
+        try:
+            if lane.stream == LOG:
+                start = await worker.assignment.committed(*lane)
+                records = await self.log.read(*lane, start or 0, limit=limit)
+                if records:
+                    await worker.assignment.handle(*lane, records)
+                return
+            records = await self.log.read(*lane, self._committed.get(lane, 0), limit=limit)
+            if records:
+                self._committed[lane] = await worker.intake.handle(*lane, records)
+        except RetryableError:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises but this is what the story is about
+            self.fatal.append(error)
+
+    async def _wake(self) -> None:
+        self._random.choice(self._workers).weather.wake()
+
+    async def _revoke(self) -> None:
+        worker = self._random.choice(self._workers)
+        worker.assignment.forget(LOG, self._random.randrange(PARTITIONS))
+
+    async def _kill(self) -> None:
+        """Kill a process; but for one whose late write to the state topic only itself, or a verification, can mend."""
+        worker = self._random.choice(self._workers)
+        if not worker.log.late_state:
+            await self._bury(worker)
+            self._workers.append(await self._start())
+
+    async def _bury(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        self._sum_up(worker)
+        for task in worker.under_way.values():
+            task.cancel()
+        await asyncio.gather(*worker.under_way.values(), return_exceptions=True)
+
+    def _sum_up(self, worker: Worker) -> None:
+        for name, count in worker.weather.befell.items():
+            self.befell[name] = self.befell.get(name, 0) + count
+
+    async def _tick(self) -> None:
+        worker = self._random.choice(self._workers)
+        lane = Lane("tick", 0)
+        running = worker.under_way.get(lane)
+        if running is None or running.done():
+            worker.under_way[lane] = asyncio.create_task(self._timers(worker))
+
+    async def _timers(self, worker: Worker) -> None:
+        try:
+            await worker.assignment.tick()
+            await worker.assignment.mend_state()
+        except RetryableError:
+            return
+
+    async def _save_dump(self) -> None:
+        with self._database.reading() as connection:
+            self._dump = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in _TABLES}  # noqa: S608
+
+    async def _load_dump(self) -> None:
+        with self._database.writing() as connection:
+            for name, columns in _TABLES.items():
+                connection.execute(f"DELETE FROM {name}")  # noqa: S608
+                marks = ", ".join("?" * columns)
+                connection.executemany(f"INSERT INTO {name} VALUES ({marks})", self._dump[name])  # noqa: S608
+
+    async def _wipe(self) -> None:
+        self._dump = {name: [] for name in _TABLES}
+        await self._load_dump()
+
+    async def _calm_down(self) -> None:
+        """Wake what sleeps, in any order, while nothing else goes wrong; then a fresh worker does what is left."""
+        while self._left:
+            await self._feed()
+        for worker in self._workers:
+            worker.weather.stormy = False
+        while sleepers := [worker for worker in self._workers if worker.weather.sleepers]:
+            self._random.choice(sleepers).weather.wake()
+            for _ in range(self._random.choice((1, 5, 50))):
+                await asyncio.sleep(0)
+        for worker in self._workers:
+            await asyncio.gather(*worker.under_way.values())
+            for partition in range(PARTITIONS):
+                worker.assignment.forget(LOG, partition)
+        fresh = await self._start()
+        fresh.weather.stormy = False
+        for _ in range(_TURNS_TO_REST):
+            if not await self._drain(fresh):
+                break
+        for worker in (*self._workers, fresh):
+            await worker.assignment.mend_state()
+            self._sum_up(worker)
+
+    async def _drain(self, worker: Worker) -> bool:
+        """Hand over what there is of every lane; return whether there was anything."""
+        before = await self._ends()
+        for stream in worker.intake.streams:
+            for partition in range(await self.log.partitions(stream)):
+                lane = Lane(stream, partition)
+                while self._committed.get(lane, 0) < (await self.log.bounds(*lane)).end:
+                    await self._hand_over(worker, lane, 50)
+                    if self.fatal:
+                        return False
+        for partition in range(PARTITIONS):
+            await self._hand_over(worker, Lane(LOG, partition), 50)
+        behind = [
+            partition
+            for partition in range(PARTITIONS)
+            if (await worker.assignment.committed(LOG, partition) or 0) < (await self.log.bounds(LOG, partition)).end
+        ]
+        return not self.fatal and (bool(behind) or before != await self._ends())
+
+    async def _ends(self) -> list[int]:
+        return [(await self.log.bounds(LOG, partition)).end for partition in range(PARTITIONS)]
+
+
+class Bench:
+    """A router without faults on embedded storage in memory, driven by hand: no task, no time but the one given."""
+
+    def __init__(self, log: EmbeddedLog, tables: EmbeddedTables, settings: IntakeSettings, clock: ManualClock) -> None:
+        self.log = log
+        self.tables = tables
+        self.clock = clock
+        self.partitions = PARTITIONS
+        self._settings = settings
+        self._next: dict[Lane, int] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: IntakeSettings) -> AsyncIterator[Self]:
+        """Make the topics and the stages."""
+        with EmbeddedDatabase() as database:
+            clock = ManualClock()
+            log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
+            raw = (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
+            for stream in (*raw, AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
+                await log.create(stream, PARTITIONS)
+            bench = cls(log, tables, settings, clock)
+            lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+            bench._agents = Agents(log)
+            bench._intake = IntakeStage(
+                log,
+                bench._agents,
+                Hints(tables, clock, partitions=PARTITIONS),
+                settings,
+                partitions=PARTITIONS,
+                lineages={stream: await log.lineage(stream) for stream in raw},
+            )
+            views = Views(namespace=settings.namespace, partitions=PARTITIONS, lineage=lineage)
+            bench._assignment = AssignmentStage(log, tables, clock, views, policy=Policy(), cache_rows=100)
+            yield bench
+
+    _agents: Agents
+    _intake: IntakeStage
+    _assignment: AssignmentStage
+
+    async def settle(self) -> None:
+        """Hand over everything, until there is nothing more."""
+        await self._agents.follow()
+        self.clock.ms += 1
+        busy = True
+        while busy:
+            busy = False
+            for stage in (self._intake, self._assignment):
+                for stream in stage.streams:
+                    for partition in range(PARTITIONS):
+                        lane = Lane(stream, partition)
+                        records = await self.log.read(*lane, self._next.get(lane, 0))
+                        if records:
+                            busy = True
+                            self._next[lane] = await stage.handle(*lane, records)
