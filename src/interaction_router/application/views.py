@@ -132,7 +132,7 @@ def read_head(fields: Mapping[str, bytes]) -> tuple[Head, int, str | None]:
 
 
 def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Policy) -> None:
-    """Keep what people look for: open and closed ones by last activity, of a tenant, a contact, an endpoint."""
+    """Keep what people look for: a tenant's open and closed ones by last activity, a contact's and an endpoint's."""
     key = row.conversation_id
     at_ms = max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
     shelf, other = ("open", "closed") if row.status == "open" else ("closed", "open")
@@ -141,10 +141,12 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
         into.scores[TENANTS, row.tenant] = 0
     if was is None or was.status != row.status:
         into.unscores.add((f"{other}:{row.tenant}", key))
-    for name in _shelves(row):
-        into.scores[name, key] = at_ms
-    if was is not None:
-        into.unscores.update((name, key) for name in set(_shelves(was)) - set(_shelves(row)))
+    if was is None or (was.contact_id, was.endpoint) != (row.contact_id, row.endpoint):
+        shelves = set(_shelves(row))
+        # By opening, which never changes: most writes of a conversation need not touch these.
+        into.scores.update(((name, key), row.opened_at_ms) for name in shelves)
+        if was is not None:
+            into.unscores.update((name, key) for name in set(_shelves(was)) - shelves)
     due = due_at_ms(row, policy)
     if due is not None:
         into.scores[DUE, f"{row.tenant}/{key}"] = due
