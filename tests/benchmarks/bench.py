@@ -64,9 +64,15 @@ class Bench:
         """Return these processes with the servers that they use."""
         return Subjects(pids, self.broker.pid, self.redis.pid)
 
+    def note(self, line: str) -> None:
+        """Print what was found at once, so that a run that is cut short has not been for nothing."""
+        self.progress.console.print(line)
+
     @contextmanager
     def step(self, what: str, total: int | None = None) -> Iterator["Step"]:
         """Show a step on the screen for as long as it lasts."""
+        if not self.progress.console.is_terminal:
+            self.progress.console.print(what)  # no bars there
         task = self.progress.add_task(what, total=total)
         yield Step(
             lambda done: self.progress.update(task, completed=done),

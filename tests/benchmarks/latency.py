@@ -68,7 +68,9 @@ async def latency(bench: Bench, router: Namespace) -> Latency:
         await consumer.stop()
     took_ms = [(subscriber.came_s[each] - at_s) * 1000 for each, at_s in sent_s.items()]
     cuts = quantiles(took_ms, n=100)
-    return Latency(len(took_ms), cuts[49], cuts[98])
+    found = Latency(len(took_ms), cuts[49], cuts[98])
+    bench.note(str(found))
+    return found
 
 
 async def _feed(

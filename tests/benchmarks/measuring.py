@@ -15,6 +15,8 @@ _WARM_SHARE = 0.05
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12
 """Where the ticks stand in `/proc/PID/stat`, counted behind the name in brackets, which may hold blanks."""
+_IDLE, _STEAL_END = slice(3, 5), 8
+"""Of the machine's line in `/proc/stat`: idle and waiting for disks; the guests behind it are in `user` already."""
 
 
 class StalledError(Exception):
@@ -31,6 +33,8 @@ class Cost:
     broker_s: float
     redis_s: float
     peak_rss_mib: float
+    others_share: float
+    """How much of the machine was busy with what is none of these processes, from 0 to 1: compare only quiet rows."""
 
     @property
     def per_second(self) -> float:
@@ -49,6 +53,9 @@ class Cost:
     def redis_us(self) -> float:
         return self.redis_s / self.records * 1e6
 
+    def __str__(self) -> str:
+        return f"{self.per_second:,.0f}/s, {self.worker_us:.1f} µs CPU a record, {self.peak_rss_mib:.0f} MiB, others {self.others_share:.0%}"
+
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
@@ -66,6 +73,11 @@ class _Moment:
     worker_s: float
     broker_s: float
     redis_s: float
+    machine_s: float
+
+    @property
+    def ours_s(self) -> float:
+        return self.worker_s + self.broker_s + self.redis_s
 
 
 async def drained(
@@ -103,6 +115,7 @@ async def drained(
             raise StalledError(f"all {target} records done, and not committed after {_STALLED_S:.0f} s")
         await asyncio.sleep(_POLL_S)
     flushed = _moment(subjects, now.done)
+    others_s = flushed.machine_s - flushed.ours_s - (warm.machine_s - warm.ours_s)
     return Cost(
         records=now.done - warm.done,
         seconds=now.at_s - warm.at_s,
@@ -110,6 +123,7 @@ async def drained(
         broker_s=flushed.broker_s - warm.broker_s,
         redis_s=flushed.redis_s - warm.redis_s,
         peak_rss_mib=sum(map(peak_rss_mib, subjects.workers)),
+        others_share=max(0.0, others_s) / (flushed.at_s - warm.at_s) / (os.cpu_count() or 1),
     )
 
 
@@ -132,4 +146,11 @@ def peak_rss_mib(pid: int) -> float:
 
 def _moment(subjects: Subjects, done: int) -> _Moment:
     worker_s = sum(map(cpu_s, subjects.workers))
-    return _Moment(time.monotonic(), done, worker_s, cpu_s(subjects.broker), cpu_s(subjects.redis))
+    servers_s = (cpu_s(subjects.broker), cpu_s(subjects.redis))
+    return _Moment(time.monotonic(), done, worker_s, *servers_s, _machine_s())
+
+
+def _machine_s() -> float:
+    """Return the CPU that all processes have used since the machine started; what a host stole counts too."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return (sum(ticks[:_STEAL_END]) - sum(ticks[_IDLE])) / _TICKS_A_SECOND

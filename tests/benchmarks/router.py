@@ -141,7 +141,9 @@ async def _measure(
     async with workers(router.running, *roles, wait=False) as started:
         subjects = bench.subjects([worker.process.pid for worker in started])
         with bench.step(what, bench.sizes.records) as step:
-            return await drained(subjects, progress, committed, bench.sizes.records, tell=step.done)
+            cost = await drained(subjects, progress, committed, bench.sizes.records, tell=step.done)
+    bench.note(f"{what}: {cost}")
+    return cost
 
 
 async def takeover(bench: Bench) -> Takeover:
@@ -161,7 +163,9 @@ async def takeover(bench: Bench) -> Takeover:
                     _check_alive(worker, started_s)
                     await asyncio.sleep(0.05)
                 folded_s = time.monotonic() - started_s - ready_s
-    return Takeover(outcomes, ready_s, folded_s)
+    found = Takeover(outcomes, ready_s, folded_s)
+    bench.note(str(found))
+    return found
 
 
 async def memory(bench: Bench) -> float:

@@ -47,11 +47,12 @@ def show(results: Results, console: Console) -> None:
     machine = _machine()
     table = Table(title=f"{machine['cores']} cores, Python {machine['python']}, load {machine['load']:.1f} at the end")
     table.add_column("row", no_wrap=True)
-    for column in ("records", "records/s", "CPU µs/record", "broker µs", "Redis µs", "peak RSS MiB"):
+    for column in ("records", "records/s", "CPU µs/record", "broker µs", "Redis µs", "peak RSS MiB", "others %"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, cost in {**results.rows, **results.peers}.items():
         cells = (cost.records, cost.per_second, cost.worker_us, cost.broker_us, cost.redis_us, cost.peak_rss_mib)
-        table.add_row(name, f"{cells[0]:,}", f"{cells[1]:,.0f}", *(f"{cell:,.1f}" for cell in cells[2:]))
+        others = f"{cost.others_share:.0%}"
+        table.add_row(name, f"{cells[0]:,}", f"{cells[1]:,.0f}", *(f"{cell:,.1f}" for cell in cells[2:]), others)
     console.print(table)
     for peer, ratio in _ratios(results).items():
         text = f"{ratio['records_per_second']:.1f} × its records/s, {ratio['cpu']:.1f} × less CPU a record"
@@ -95,6 +96,7 @@ def _fields(cost: Cost) -> dict[str, float]:
         "broker_cpu_us_per_record": cost.broker_us,
         "redis_cpu_us_per_record": cost.redis_us,
         "peak_rss_mib": cost.peak_rss_mib,
+        "others_share": cost.others_share,
     }
 
 

@@ -67,6 +67,7 @@ async def _measure(bench: Bench, peer: str, command: Sequence[str], records: int
             except StalledError as error:
                 raise StalledError(f"{peer}: {error}\n{errors.read_text()[-2000:]}") from error
         await _check_updates(log, peer, records)
+        bench.note(f"{peer}: {cost}")
         return cost
     finally:
         await log.stop()
