@@ -154,6 +154,13 @@ def _raw_streams(settings: Settings) -> tuple[str, ...]:
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
 
 
+async def _partitions_of(log: EmbeddedLog, settings: Settings) -> int:
+    """Return how many partitions the storage has, which is for ever, or is to have where it is new."""
+    with suppress(FatalError):
+        return await log.partitions(LOG)
+    return settings.topics.partitions
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A router in one process, with its log and tables in one file or in memory."""
@@ -172,8 +179,9 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
         path.parent.mkdir(parents=True, exist_ok=True)
     with EmbeddedDatabase(path) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
+        partitions = await _partitions_of(log, settings)
         for stream in streams(settings):
-            await log.create(stream, settings.topics.partitions, compacted=stream in COMPACTED)
+            await log.create(stream, partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
         shell = EmbeddedShell(log, router.stages(), batch=settings.worker.batch_records)
         async with asyncio.TaskGroup() as group:

@@ -13,9 +13,11 @@ from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.bootstrap import embedded_router
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Bounds, Outgoing, Received, Stage, Writes
+from interaction_router.settings import load_settings
 
 LIMIT_S = 5.0
 
@@ -319,3 +321,11 @@ async def test_a_full_disk_keeps_none_of_a_batch() -> None:
         assert await log.bounds("a", 0) == Bounds(0, 0)
         assert (await tables.load(0, ())).applied == -1
         assert await log.append("a", 0, values(1)) == [0]
+
+
+async def test_the_partitions_of_a_storage_stay(tmp_path: Path) -> None:
+    """More of them would look for every contact where it is not."""
+    for partitions in ("2", "8"):
+        flags = {"embedded.data_dir": str(tmp_path), "topics.partitions": partitions}
+        async with embedded_router(load_settings({}, None, flags)) as embedded:
+            assert await embedded.log.partitions("internal.log") == 2

@@ -72,6 +72,7 @@ class Agents:
         self._log = log
         self._channels: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._next: dict[int, int | None] = {}
+        self._told_ms: dict[tuple[str, str], int] = {}
 
     async def follow(self) -> None:
         """Read on to the end of the topic."""
@@ -93,6 +94,10 @@ class Agents:
         except RejectedError as error:
             _LOGGER.warning("agent_record_refused", extra={"code": error.code, "offset": record.offset})
             return
+        # Producers with partitioners of their own may put one agent on two partitions: the later record stands.
+        if record.timestamp < self._told_ms.get((agent.tenant, agent.agent_id), 0):
+            return
+        self._told_ms[agent.tenant, agent.agent_id] = record.timestamp
         if agent.gone:
             self._channels[agent.tenant].pop(agent.agent_id, None)
         else:
