@@ -3,7 +3,6 @@
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple
-from uuid import UUID
 
 EntityKind = Literal["contact", "endpoint", "aliases", "conversation", "partition"]
 
@@ -11,6 +10,7 @@ _VERSION_8 = 0x8 << 76
 _VARIANT_RFC_9562 = 0b10 << 62
 _CUSTOM_BITS = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)
 _HEX_OF_HASH = 8
+_LENGTH_OF_UUID = 36
 _VARIANT_DIGITS = "89ab"
 
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     offset: int
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def digest(*words: str) -> bytes:
     """Return 16 bytes that name `words`; the words cannot be read back, so a key made of them holds no address."""
     return blake2b("\0".join(words).encode(), digest_size=16).digest()
@@ -51,7 +51,7 @@ def conversation_hash(conversation_id: str) -> int:
     """Return the first 32 bits of the id; a string that is no UUID has no home of its own and is hashed."""
     head = conversation_id[:_HEX_OF_HASH]
     try:
-        return int(head, 16) if len(conversation_id) == len(str(UUID(int=0))) else hash_of_text(conversation_id)
+        return int(head, 16) if len(conversation_id) == _LENGTH_OF_UUID else hash_of_text(conversation_id)
     except ValueError:
         return hash_of_text(conversation_id)
 

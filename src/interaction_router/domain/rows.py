@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, digest
@@ -166,8 +167,9 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 
 POLICY = RowKey("policy")
 
-_KEYS = 32_768
-"""Keys are asked for many times a record; as many are remembered of each kind."""
+_KEYS = 8_192
+_FIELDS = 4_096
+"""Keys are asked for many times a record, and fields twice within a batch: as many are remembered of each kind."""
 
 
 @lru_cache(maxsize=_KEYS)
@@ -200,9 +202,11 @@ def index_bucket(owner: Entity) -> str:
     return f"interactions:{row.bucket}"
 
 
+@lru_cache(maxsize=_FIELDS)
 def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
     """Return what names an interaction in every index: first its endpoint, then the exchange."""
-    return endpoint_prefix(tenant, party) + digest(tenant, party, channel, interaction_id)[:12].hex()
+    exchange = blake2b(f"{tenant}\x00{party}\x00{channel}\x00{interaction_id}".encode(), digest_size=12)
+    return endpoint_prefix(tenant, party) + exchange.hexdigest()
 
 
 @lru_cache(maxsize=_KEYS)
