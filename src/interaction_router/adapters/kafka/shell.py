@@ -29,7 +29,7 @@ from interaction_router.ports import Received, Stage
 
 logger = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 25
+FETCH_WAIT_MS = 10
 """How long a broker may hold a fetch that finds nothing: as long may a partition wait that becomes free meanwhile."""
 POLL_S = 5.0
 """How long a lane waits for records before it asks again."""
