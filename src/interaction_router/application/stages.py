@@ -23,6 +23,7 @@ _MOVES = 20
 """So many homes a conversation has at most on the way from one that wrote it to where it is."""
 _TICK_AGAIN_MS = 2_500
 _TENANTS = 100_000
+_OPEN_CONVERSATIONS = 10_000_000
 _EVER_MS = 1e15
 
 
@@ -81,14 +82,11 @@ class AssignmentStage:
             return
         await self._append("", partition, PolicySet(self._policy))
         for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
-            low = 0.0
-            while members := await self._tables.scored(
-                partition, f"open:{tenant}", low=low, high=_EVER_MS, limit=_TICK_CONVERSATIONS
-            ):
-                await self._append(tenant, partition, Tick(tuple(conversation for conversation, _ in members)))
-                if len(members) < _TICK_CONVERSATIONS:
-                    break
-                low = members[-1][1] + 1
+            shelf = f"open:{tenant}"
+            members = await self._tables.scored(partition, shelf, low=0, high=_EVER_MS, limit=_OPEN_CONVERSATIONS)
+            conversations = [conversation for conversation, _ in members]
+            for at in range(0, len(conversations), _TICK_CONVERSATIONS):
+                await self._append(tenant, partition, Tick(tuple(conversations[at : at + _TICK_CONVERSATIONS])))
 
     async def _append(self, tenant: str, partition: int, message: Message) -> None:
         record = LogRecord(Entity(tenant, "partition", str(partition)), message, None, None)
