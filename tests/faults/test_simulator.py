@@ -9,7 +9,7 @@ from tests.faults.plants import PLANTS, Plant
 from tests.faults.simulator import Simulation
 
 SEEDS = 100 if os.environ.get("CI") else 15
-MOST_SEEDS = 80
+MOST_SEEDS = 200
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

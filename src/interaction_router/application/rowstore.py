@@ -13,7 +13,8 @@ class RowStore:
     """Loads rows together with `applied`, and keeps the latest used ones.
 
     The cache has two generations; a row that is used moves to the young one, and when that is full the old one goes.
-    Only rows whose apply was acknowledged are in it.
+    Only rows whose apply was acknowledged are in it. Fields of buckets are not: an index's entry is mostly asked for
+    once, and with its text would take the place, and the memory, of rows that are asked for all the time.
     """
 
     def __init__(self, tables: Tables, partition: int, *, applied: int, cache_rows: int) -> None:
@@ -71,19 +72,11 @@ class RowStore:
             if key not in self.rows:
                 self.rows[key] = decode_row(value)
 
-    def stood(self, key: RowKey) -> Row | None:
-        """Return a row as the tables have it, where it is cached."""
-        return self._young.get(key) or self._old.get(key)
-
     def applied_up_to(self, applied: int) -> None:
         """The tables have all that was decided: keep what was used, start the next batch with nothing."""
         self.applied = applied
         young = self._young
-        young.update(self.rows)
+        young.update((key, row) for key, row in self.rows.items() if not key.field)
         self.rows, self.buckets = {}, {}
         if len(young) > self._generation:
             self._old, self._young = young, {}
-
-    def __len__(self) -> int:
-        """Return how many rows are cached."""
-        return len(self._young) + len(self._old)
