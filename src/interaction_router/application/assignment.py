@@ -67,7 +67,6 @@ class Ownership:
         finds out what of it counts.
         """
         decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
-        self._store.begin()
         await self._store.prepare([POLICY, *(key for record in decoded for key in first_rows(record))])
         for received, record in zip(records, decoded, strict=True):
             await self._decide(received.offset, record)
@@ -84,6 +83,7 @@ class Ownership:
                     await store.prepare(missing.keys)
                 else:  # a whole bucket is read as the tables have it, so they have to have all that was decided
                     await self._bring_about()
+                    await store.prepare([POLICY, *first_rows(record)])
                     await store.load_bucket(missing.bucket)
         decision, changes = decided
         self._decided.append((offset, record, decision, self._origin_taken(record, decision)))

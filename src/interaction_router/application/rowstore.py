@@ -72,14 +72,11 @@ class RowStore:
             if key not in self.rows:
                 self.rows[key] = decode_row(value)
 
-    def begin(self) -> None:
-        """Start a batch with nothing in `rows`; what was used last is in the cache."""
-        self.rows, self.buckets = {}, {}
-
     def applied_up_to(self, applied: int) -> None:
-        """The tables have all that was decided: what was used may be kept, and `rows` are still what they have."""
+        """The tables have all that was decided: keep what was used, start the next batch with nothing."""
         self.applied = applied
         young = self._young
         young.update((key, row) for key, row in self.rows.items() if not key.field)
+        self.rows, self.buckets = {}, {}
         if len(young) > self._generation:
             self._old, self._young = young, {}
