@@ -1,12 +1,13 @@
 """What one home tells another, and what intake tells a home: the records of the internal log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, Place
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.rows import Conversation, Entry, Policy
+from interaction_router.domain.values import dataclass
 
 ANONYMOUS = "anonymous/"
 

@@ -1,13 +1,14 @@
 """The rows that decisions read: what an entity is now. A partition's rows are the fold of its outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, digest
 from interaction_router.domain.interactions import Interaction
+from interaction_router.domain.values import dataclass
 
 ContactState = Literal["absent", "live", "deleted", "erased", "alias"]
 ClaimState = Literal["claimed", "confirmed", "refused"]

@@ -103,28 +103,29 @@ def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasi
 
 
 def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
-    now, cause = event.now, occasion.cause
-    update = update_id(now.conversation_id, str(now.seq))
+    conversation_id, seq, contact_id, endpoint, status, rule = event.now
+    cause = occasion.cause
+    update = update_id(conversation_id, str(seq))
     kind, own = _particulars(event)
     fields = {
         "type": kind,
         "id": update,
         "tenant": occasion.tenant,
-        "conversation_id": now.conversation_id,
-        "seq": now.seq,
+        "conversation_id": conversation_id,
+        "seq": seq,
         "at": occasion.at,
-        "contact_id": now.contact_id,
-        "endpoint": now.endpoint,
-        "status": now.status,
+        "contact_id": contact_id,
+        "endpoint": endpoint,
+        "status": status,
         **own,
         "cause": {
             "topic": occasion.topic,
             "partition": cause.partition,
             "offset": cause.offset,
-            "rule": now.rule,
+            "rule": rule,
         },
     }
-    key = now.conversation_id.encode()
+    key = conversation_id.encode()
     headers = (
         _SPEC_VERSION,
         ("ce_id", update.encode()),
@@ -133,7 +134,7 @@ def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
         occasion.time_header,
         *occasion.last_headers,
     )
-    return Update(now.conversation_id, key, orjson.dumps(fields), headers)
+    return Update(conversation_id, key, orjson.dumps(fields), headers)
 
 
 def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
