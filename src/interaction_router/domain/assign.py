@@ -36,7 +36,12 @@ _MISSING = Alias("")
 
 def entry_of(tenant: str, message: InteractionEvent) -> str:
     """Return the field of the interaction in every index."""
-    return entry_field(tenant, message.party, message.interaction.channel, message.interaction.interaction_id)
+    entry = message.entry
+    if entry is None:
+        interaction = message.interaction
+        entry = entry_field(tenant, message.party, interaction.channel, interaction.interaction_id)
+        object.__setattr__(message, "entry", entry)
+    return entry
 
 
 def joined_at_once(

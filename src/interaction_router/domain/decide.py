@@ -67,7 +67,7 @@ def decide(
     Raises: NotLoaded, naming rows that it needs besides; nothing has changed then.
     """
     log_time_ms = max(head.log_time_ms, record.stamp_ms or 0)
-    if repeats(head, record):
+    if record.origin is not None and repeats(head, record):
         return Decision(log_time_ms), {}
     message = record.message
     if isinstance(message, InteractionEvent) and record.to.kind == "contact":

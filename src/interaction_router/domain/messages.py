@@ -17,13 +17,15 @@ class InteractionEvent:
     """Something told about an interaction. To an endpoint, or to the contact that is thought to own it.
 
     `party` is the endpoint, or `anonymous/<channel>/<interaction id>` for a withheld one. `asked` are the keys of
-    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it.
+    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it. `entry` is
+    its field in every index, once somebody has asked.
     """
 
     party: str
     event_id: str | None
     interaction: Interaction
     asked: tuple[str, ...] = ()
+    entry: str | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def withheld(self) -> bool:

@@ -169,8 +169,7 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 POLICY = RowKey("policy")
 
 _KEYS = 8_192
-_FIELDS = 4_096
-"""Keys are asked for many times a record, and fields twice within a batch: as many are remembered of each kind."""
+"""Keys are asked for many times a record: as many are remembered of each kind."""
 
 
 @lru_cache(maxsize=_KEYS)
@@ -203,7 +202,6 @@ def index_bucket(owner: Entity) -> str:
     return f"interactions:{row.bucket}"
 
 
-@lru_cache(maxsize=_FIELDS)
 def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
     """Return what names an interaction in every index: first its endpoint, then the exchange."""
     exchange = blake2b(f"{tenant}\x00{party}\x00{channel}\x00{interaction_id}".encode(), digest_size=12)
