@@ -169,10 +169,9 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 POLICY = RowKey("policy")
 
 _KEYS = 8_192
-"""Keys are asked for many times a record: as many are remembered of each kind."""
+"""So many digests of endpoints are remembered of each kind; a key without a digest is made as fast as it is found."""
 
 
-@lru_cache(maxsize=_KEYS)
 def contact_key(tenant: str, contact_id: str) -> RowKey:
     """Return the key of a contact's row."""
     return RowKey(f"contact:{tenant}/{contact_id}")
@@ -189,17 +188,17 @@ def aliases_key(tenant: str, contact_id: str) -> RowKey:
     return RowKey(f"aliases:{tenant}", contact_id)
 
 
-@lru_cache(maxsize=_KEYS)
 def conversation_key(conversation_id: str) -> RowKey:
     """Return the key of a conversation's row or stub."""
     return RowKey(f"conversation:{conversation_id}")
 
 
-@lru_cache(maxsize=_KEYS)
 def index_bucket(owner: Entity) -> str:
     """Return the bucket of an entity's interaction index."""
-    row = contact_key(owner.tenant, owner.key) if owner.kind == "contact" else endpoint_key(owner.tenant, owner.key)
-    return f"interactions:{row.bucket}"
+    tenant, kind, key = owner
+    if kind == "contact":
+        return f"interactions:contact:{tenant}/{key}"
+    return f"interactions:{endpoint_key(tenant, key).bucket}"
 
 
 def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
