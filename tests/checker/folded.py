@@ -114,6 +114,8 @@ async def _scores(tables: Tables, partition: int, folded: Folded) -> AsyncIterat
         if tenant is not None:
             wanted[f"open:{tenant}"], wanted[f"closed:{tenant}"]
         if isinstance(row, Conversation):
+            if row.retired:
+                continue
             wanted[f"{'open' if row.status == 'open' else 'closed'}:{row.tenant}"].add(row.conversation_id)
             at_ms = due_at_ms(row, policy if isinstance(policy, Policy) else Policy())
             if at_ms is not None:

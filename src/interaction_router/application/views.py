@@ -135,6 +135,9 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
     """Keep what people look for: a tenant's open and closed ones by last activity, a contact's and an endpoint's."""
     key = row.conversation_id
     at_ms = max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
+    if row.retired:
+        into.unscores.update((name, key) for name in (f"closed:{row.tenant}", *_shelves(row)))
+        return
     shelf, other = ("open", "closed") if row.status == "open" else ("closed", "open")
     into.scores[f"{shelf}:{row.tenant}", key] = at_ms
     if was is None:

@@ -1,6 +1,6 @@
 """The rules of assignment: what an interaction's event does at the endpoint's home and at the contact's."""
 
-from interaction_router.domain.events import InteractionUpdated, Rule
+from interaction_router.domain.events import InteractionUpdated, RowGone, Rule
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import (
     Interaction,
@@ -36,7 +36,7 @@ def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
     me = turn.record.to
     field = entry_of(turn.tenant, message)
     known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None:
+    if known is not None and not _leads_nowhere(turn, known, field, message):
         _event_of_known(turn, known, field, message)
         return
     endpoint = None if message.withheld else turn.get(endpoint_key(turn.tenant, message.party), Endpoint)
@@ -63,7 +63,7 @@ def at_contact(turn: Turn, message: InteractionEvent) -> None:
     me = turn.record.to
     field = entry_of(turn.tenant, message)
     known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None:
+    if known is not None and not _leads_nowhere(turn, known, field, message):
         _event_of_known(turn, known, field, message)
         return
     contact = turn.contact(me.key)
@@ -83,10 +83,37 @@ def _mark(home: Entity) -> str:
     return f"{home.kind}:{home.key}"
 
 
-def _send_on(turn: Turn, message: InteractionEvent, to: Entity) -> None:
-    """Send it on, with this home among those that have: what follows is behind all that it has sent before."""
-    mark = _mark(turn.record.to)
-    asked = message.asked if mark in message.asked else (*message.asked, mark)
+def _named(home: Entity) -> str:
+    """Return the mark of a home that an index has named as the one that knows the interaction."""
+    return f"named:{_mark(home)}"
+
+
+def _forgot(home: Entity) -> str:
+    """Return the mark of a home that was named and does not know the interaction any more."""
+    return f"forgot:{_mark(home)}"
+
+
+def _leads_nowhere(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> bool:
+    """Strike an entry that leads to a home that has forgotten the interaction."""
+    if known.to is None or _forgot(known.to) not in message.asked:
+        return False
+    turn.emit(RowGone(RowKey(index_bucket(turn.record.to), field)))
+    return True
+
+
+def _send_on(turn: Turn, message: InteractionEvent, to: Entity, *, named: bool = False) -> None:
+    """Send it on, with this home among those that have: what follows is behind all that it has sent before.
+
+    `named`: the index says that it is known there. A home that was named and sends it on unnamed has forgotten it,
+    since whoever named it had told it before.
+    """
+    me = turn.record.to
+    marks = [_mark(me)]
+    if named:
+        marks.append(_named(to))
+    elif _named(me) in message.asked:
+        marks.append(_forgot(me))
+    asked = tuple(dict.fromkeys((*message.asked, *marks)))
     turn.send(to, InteractionEvent(message.party, message.event_id, message.interaction, asked))
 
 
@@ -141,7 +168,7 @@ def _event_name(message: InteractionEvent) -> str:
 def _event_of_known(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> None:
     """An event of an interaction that has its place: update it where it is."""
     if known.to is not None:
-        _send_on(turn, message, known.to)
+        _send_on(turn, message, known.to, named=True)
         return
     conversation = turn.here(known.conversation_id)
     name = _event_name(message)

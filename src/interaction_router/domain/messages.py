@@ -251,6 +251,18 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """These have been closed for long: take them out of the lists. To the partition, for one tenant."""
+
+    conversations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGrown:
+    """Much has been closed since the index was last gone through: forget what is old in it. To its owner, from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """The settings that decide from here on. To the partition."""
 
@@ -281,6 +293,8 @@ Message: TypeAlias = (
     | HandUnlinked
     | EraseAsked
     | Tick
+    | Retire
+    | IndexGrown
     | PolicySet
 )
 

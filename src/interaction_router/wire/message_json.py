@@ -33,6 +33,8 @@ MESSAGES: Final = Tags(
         "hand_unlinked": messages.HandUnlinked,
         "erase_asked": messages.EraseAsked,
         "tick": messages.Tick,
+        "retire": messages.Retire,
+        "index_grown": messages.IndexGrown,
         "policy_set": messages.PolicySet,
     }
 )

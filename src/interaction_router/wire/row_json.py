@@ -29,6 +29,7 @@ _CONVERSATION_DEFAULTS: Final[tuple[tuple[str, object], ...]] = (
     ("activity", {}),
     ("calls", {}),
     ("commands", ()),
+    ("retired", False),
 )
 
 
@@ -90,6 +91,8 @@ def _plain_entry(row: Entry) -> dict[str, Any]:
         fields["agent_named_at_ms"] = row.agent_named_at_ms
     if row.interaction is not None:
         fields["interaction"] = interaction_json(row.interaction)
+    if row.at_ms:
+        fields["at_ms"] = row.at_ms
     return fields
 
 
@@ -101,6 +104,7 @@ def _read_entry(fields: dict[str, Any]) -> Entry:
         tuple(fields.get("seen", ())),
         fields.get("agent_named_at_ms"),
         None if interaction is None else read_interaction(interaction),
+        fields.get("at_ms", 0),
     )
 
 
