@@ -1,5 +1,7 @@
 """What is forgotten: closed conversations leave the lists, old interactions the index; and what is not."""
 
+from dataclasses import replace
+
 import pytest
 
 from interaction_router.application.views import writes
@@ -203,6 +205,23 @@ def test_the_index_is_gone_through_once_in_500_closed_interactions() -> None:
     assert told.known(CONTACT) == turn.GROWN_INTERACTIONS, "1,000 are kept"
 
 
+@pytest.mark.parametrize("owner", [CONTACT, ENDPOINT])
+def test_a_record_that_opened_a_conversation_opens_none_when_it_is_read_again_long_after(owner: Entity) -> None:
+    told = Told()
+    if owner == CONTACT:
+        told.save(PHONE)
+    told.hear("a", to=owner)
+    told.close()
+    told.day(30)
+    here = told.world.homes[home(owner, 4)]
+    for field in told.index(owner):
+        del here.rows[RowKey(index_bucket(owner), field)]
+    opening = next(record for record in here.log if isinstance(record.message, InteractionEvent) and record.to == owner)
+    here.log.append(replace(opening, stamp_ms=told.world.now_ms))
+    told.world.settle()
+    assert told.opened == 1
+
+
 def test_a_long_closed_conversation_leaves_the_lists() -> None:
     """By log time, and no moment earlier; it is still what a later one goes on from."""
     told = Told(Policy(closed_retention_ms=DAY_MS))
@@ -232,7 +251,7 @@ def test_a_retired_row_is_in_no_list() -> None:
     row = Conversation("k", "acme", CONTACT, 3, "closed", "c1", PHONE, START_MS, 1, closed_at_ms=START_MS, retired=True)
     batch = writes({conversation_key("k"): row}, {conversation_key("k"): None}, Policy())
     assert not batch.scores
-    assert {name.partition(":")[0] for name, _ in batch.unscores} == {"closed", "of"}
+    assert {name.partition(":")[0] for name, _ in batch.unscores} == {"open", "closed", "of", "due"}
 
 
 def test_forgotten_of_a_contact_that_is_deleted_meanwhile() -> None:

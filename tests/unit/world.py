@@ -22,6 +22,7 @@ from interaction_router.domain.timers import due_at_ms
 from interaction_router.domain.turn import NotLoaded
 
 START_MS = 1_790_000_000_000
+MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class World:
 
     def settle(self) -> None:
         """Let everything arrive and be decided."""
-        while True:
+        for _ in range(MOST_STEPS):
             steps: list[tuple[int, int] | int] = [way for way, waiting in self._ways.items() if waiting]
             steps += [at for at, each in enumerate(self.homes) if each.next < len(each.log)]
             if not steps:
@@ -85,6 +86,7 @@ class World:
                 self._decide(step)
             else:
                 self.homes[step[1]].log.append(self._ways[step].popleft())
+        raise AssertionError("something is sent round for ever")
 
     def tick(self) -> None:
         """Do what the owners do: a tick in each partition that has something due."""

@@ -136,7 +136,7 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
     key = row.conversation_id
     at_ms = max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
     if row.retired:
-        into.unscores.update((name, key) for name in (f"closed:{row.tenant}", *_shelves(row)))
+        _take_from_index(into, row, was)
         return
     shelf, other = ("open", "closed") if row.status == "open" else ("closed", "open")
     into.scores[f"{shelf}:{row.tenant}", key] = at_ms
@@ -166,9 +166,9 @@ def _shelves(row: Conversation) -> list[str]:
     return shelves
 
 
-def _take_from_index(into: Writes, stub: Moved, was: Row | None) -> None:
-    key = stub.conversation_id
-    into.unscores.add((DUE, f"{stub.tenant}/{key}"))
-    names = [f"open:{stub.tenant}", f"closed:{stub.tenant}"]
-    names += _shelves(was) if isinstance(was, Conversation) else []
+def _take_from_index(into: Writes, row: Conversation | Moved, was: Row | None) -> None:
+    key = row.conversation_id
+    into.unscores.add((DUE, f"{row.tenant}/{key}"))
+    names = [f"open:{row.tenant}", f"closed:{row.tenant}"]
+    names += [name for each in (row, was) if isinstance(each, Conversation) for name in _shelves(each)]
     into.unscores.update((name, key) for name in names)

@@ -1,8 +1,9 @@
 """The rules of assignment: what an interaction's event does at the endpoint's home and at the contact's."""
 
 from interaction_router.domain.events import InteractionUpdated, RowGone, Rule
-from interaction_router.domain.ids import Entity
+from interaction_router.domain.ids import Entity, conversation_id
 from interaction_router.domain.interactions import (
+    CLOCK_AHEAD_LIMIT_MS,
     Interaction,
     clamp_clock,
     is_receipt,
@@ -45,6 +46,8 @@ def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
         return
     if message.withheld and is_receipt(message.interaction.channel, message.interaction.status):
         turn.refuse("interaction_unknown", "a receipt that names no party is of no known interaction", field="to")
+        return
+    if _opened_long_ago(turn, message):
         return
     if endpoint is None and not message.withheld:
         turn.put(endpoint_key(turn.tenant, message.party), Endpoint())
@@ -128,6 +131,8 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
         conversation, rule = closed
         _join(turn, conversation, field, message, rule)
         return
+    if _opened_long_ago(turn, message):
+        return
     conversation = turn.open(
         turn.record.to,
         contact_id=contact.contact_id,
@@ -136,6 +141,18 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
         rule="opened_for_contact",
     )
     _join(turn, conversation, field, message, "opened_for_contact")
+
+
+def _opened_long_ago(turn: Turn, message: InteractionEvent) -> bool:
+    """Return whether this very record has opened a conversation here whose interaction is forgotten by now.
+
+    Intake may read raw records again from their beginning. What happened within the window is in the index.
+    """
+    since_ms = turn.log_time_ms - turn.policy.dedup_window_ms + CLOCK_AHEAD_LIMIT_MS
+    cause = turn.record.cause
+    if message.interaction.occurred_at_ms > since_ms or cause is None:
+        return False
+    return turn.row(conversation_key(conversation_id(turn.record.to, cause))) is not None
 
 
 def _latest_that_takes(turn: Turn, latest: Last | None, interaction: Interaction) -> tuple[Conversation, Rule] | None:

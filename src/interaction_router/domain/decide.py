@@ -36,6 +36,7 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.MergeAllowed: merges.allowed,
         messages.BecomeAlias: merges.become_alias,
         messages.EdgeStruck: merges.edge_struck,
+        messages.AliasMoved: merges.alias_moved,
         messages.ContactMoved: merges.moved,
         messages.ConversationReturned: merges.returned,
         messages.EndpointClaimed: endpoints.claimed,

@@ -100,6 +100,15 @@ class AliasEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasMoved:
+    """What the alias went into, `via`, has gone into another itself. To the alias, which tells the aliases."""
+
+    contact_id: str
+    via: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """A conversation on its way to another home, with its interactions by the fields of the index."""
 
@@ -279,6 +288,7 @@ Message: TypeAlias = (
     | BecomeAlias
     | EdgeStruck
     | AliasEnded
+    | AliasMoved
     | ContactMoved
     | ConversationReturned
     | EndpointClaimed

@@ -19,6 +19,7 @@ MESSAGES: Final = Tags(
         "become_alias": messages.BecomeAlias,
         "edge_struck": messages.EdgeStruck,
         "alias_ended": messages.AliasEnded,
+        "alias_moved": messages.AliasMoved,
         "contact_moved": messages.ContactMoved,
         "conversation_returned": messages.ConversationReturned,
         "endpoint_claimed": messages.EndpointClaimed,
