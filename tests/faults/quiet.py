@@ -25,7 +25,7 @@ from tests.faults.concurrent import ConcurrentWorld
 from tests.model.promises import check_updates
 from tests.unit.against_model import told
 
-_KNOWN_NO_MORE = "the interaction is in two conversations"
+_KNOWN_NO_MORE = ("the interaction is in two conversations", "updated where it is not")
 _ALONG_A_CONTACT = "at goes back along the contact"
 
 

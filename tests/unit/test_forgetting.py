@@ -13,6 +13,7 @@ from interaction_router.domain.messages import (
     ContactDeleted,
     ContactSaved,
     EraseAsked,
+    IndexGrown,
     InteractionEvent,
     Retire,
 )
@@ -106,14 +107,14 @@ def test_open_conversations_calls_and_the_erased_are_not_forgotten() -> None:
     for name in ("a", "b", "c"):
         told.hear(name)
     told.day(0.4)
-    told.world.tell(CONTACT, forgetting.IndexGrown())
+    told.world.tell(CONTACT, IndexGrown())
     assert told.known(CONTACT) == 4
     told.day(8)
-    told.world.tell(CONTACT, forgetting.IndexGrown())
+    told.world.tell(CONTACT, IndexGrown())
     assert told.known(CONTACT) == 3, "the call is taken for ended after so long"
     told.close()
     told.world.tell(CONTACT, EraseAsked("c1", "e1"), stream="commands.v1")
-    told.world.tell(CONTACT, forgetting.IndexGrown())
+    told.world.tell(CONTACT, IndexGrown())
     assert told.known(CONTACT) == 2
 
 
@@ -196,10 +197,7 @@ def test_the_index_is_gone_through_once_in_500_closed_interactions() -> None:
         told.hear(f"i{number}")
     told.close()
     grown = [
-        record.message
-        for each in told.world.homes
-        for record in each.log
-        if isinstance(record.message, forgetting.IndexGrown)
+        record.message for each in told.world.homes for record in each.log if isinstance(record.message, IndexGrown)
     ]
     assert len(grown) == 1
     assert told.known(CONTACT) == turn.GROWN_INTERACTIONS, "1,000 are kept"
@@ -260,5 +258,5 @@ def test_forgotten_of_a_contact_that_is_deleted_meanwhile() -> None:
     told.save(PHONE)
     told.exchange("a")
     told.world.tell(CONTACT, ContactDeleted("c1"), stream="contacts.v1")
-    told.world.tell(CONTACT, forgetting.IndexGrown())
+    told.world.tell(CONTACT, IndexGrown())
     assert told.known(CONTACT) == 1
