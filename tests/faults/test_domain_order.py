@@ -50,7 +50,7 @@ def test_nothing_goes_round_where_everything_is_forgotten_at_once(
 ) -> None:
     """Entries lead everywhere to homes that know nothing any more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forgetting, "KEPT_INTERACTIONS", 0)
+        patch.setattr(forgetting, "KEPT_INTERACTIONS", 1)
         patch.setattr(turn, "GROWN_INTERACTIONS", 1)
         driver = ConcurrentDriver(POLICY, seed=seed, partitions=partitions, dedup_window_ms=0)
         assert driver.run(history), "something is sent round for ever"

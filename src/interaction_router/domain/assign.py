@@ -91,14 +91,19 @@ def _named(home: Entity) -> str:
     return f"named:{_mark(home)}"
 
 
+def _named_again(home: Entity) -> str:
+    """Return the mark of a home that was named twice: a conversation moves, but not as fast as an event goes round."""
+    return f"again:{_mark(home)}"
+
+
 def _forgot(home: Entity) -> str:
     """Return the mark of a home that was named and does not know the interaction any more."""
     return f"forgot:{_mark(home)}"
 
 
 def _leads_nowhere(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> bool:
-    """Strike an entry that leads to a home that has forgotten the interaction."""
-    if known.to is None or _forgot(known.to) not in message.asked:
+    """Strike an entry that leads to a home that has forgotten the interaction, or round."""
+    if known.to is None or {_forgot(known.to), _named_again(known.to)}.isdisjoint(message.asked):
         return False
     turn.emit(RowGone(RowKey(index_bucket(turn.record.to), field)))
     return True
@@ -113,7 +118,7 @@ def _send_on(turn: Turn, message: InteractionEvent, to: Entity, *, named: bool =
     me = turn.record.to
     marks = [_mark(me)]
     if named:
-        marks.append(_named(to))
+        marks.append(_named_again(to) if _named(to) in message.asked else _named(to))
     elif _named(me) in message.asked:
         marks.append(_forgot(me))
     asked = tuple(dict.fromkeys((*message.asked, *marks)))
