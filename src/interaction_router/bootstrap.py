@@ -125,6 +125,9 @@ def policy_of(settings: Settings) -> Policy:
             for channel, span in sorted(settings.idle_close.items())
             if span is not None
         },
+        closed_retention_ms=None
+        if settings.closed_retention is None
+        else int(settings.closed_retention.total_seconds() * 1000),
     )
 
 
