@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -13,6 +14,7 @@ from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
@@ -20,6 +22,7 @@ from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.application.diagnosis import Check, failed
 from interaction_router.application.intake import (
     AGENTS,
@@ -36,7 +39,7 @@ from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Stage, Tables
+from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
@@ -270,6 +273,53 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
         return
     with EmbeddedDatabase(_existing_file(settings)) as database:
         yield EmbeddedLog(database, SystemClock()), EmbeddedTables(database)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the commands about the state stand on; `shared` where workers may be at it meanwhile."""
+
+    log: Log
+    tables: Tables
+    upkeep: Upkeep
+    views: Views
+    shared: bool
+
+
+@asynccontextmanager
+async def opened_state(settings: Settings) -> AsyncIterator[State]:
+    """Have log and tables as `opened` does, with what acts on the tables as a whole."""
+    if settings.embedded.data_dir is not None:
+        with EmbeddedDatabase(_existing_file(settings)) as database:
+            log = EmbeddedLog(database, SystemClock())
+            views = await _views(settings, log)
+            yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
+        return
+    client = open_client(settings.redis)
+    try:
+        async with kafka_log(settings) as kafka:
+            tables = RedisTables(client, settings.namespace)
+            await tables.check()
+            upkeep = RedisUpkeep(client, settings.namespace)
+            yield State(kafka, tables, upkeep, await _views(settings, kafka), shared=True)
+    finally:
+        await client.close()
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[Tables, Upkeep]]:
+    """Have empty tables in a file of one's own, which is gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="interaction-router-") as folder,
+        EmbeddedDatabase(Path(folder) / "fold") as database,
+    ):
+        yield EmbeddedTables(database), EmbeddedUpkeep(database)
+
+
+async def _views(settings: Settings, log: Log) -> Views:
+    partitions = await log.partitions(LOG)
+    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+    return Views(namespace=settings.namespace, partitions=partitions, lineage=lineage)
 
 
 @asynccontextmanager

@@ -1,0 +1,206 @@
+"""`state`: compare the tables and the state topic with the outcomes, and make tables anew."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.faults import DONE, FOUND_A_FAULT
+from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.progress import Bars
+from interaction_router.cli.storage import data_option
+from interaction_router.domain.errors import FatalError
+
+if TYPE_CHECKING:
+    from interaction_router.application.rebuilding import Rebuilding
+    from interaction_router.application.verification import Difference
+    from interaction_router.bootstrap import State
+
+Function = TypeVar("Function", bound=Callable[..., object])
+COLUMNS: Final = {"what": "what", "partition": "partition", "key": "key", "found": "is", "wanted": "should be"}
+PLANS: Final = {
+    "partition": "partition",
+    "state": "tables",
+    "applied": "applied",
+    "up_to": "rebuilt to",
+    "outcomes": "outcomes to fold",
+    "shadow": "shadow",
+}
+PLAIN: Final = frozenset(
+    {
+        "type", "state", "status", "seq", "saves", "number", "into", "open", "owner", "conversation_id", "contact_id",
+        "previous", "interaction_count", "channels", "close_reason", "linked_by", "opened_at_ms", "opened_offset",
+        "closed_at_ms", "last_interaction_at_ms", "opened_at", "closed_at", "last_interaction_at",
+        "previous_conversation_id",
+    }
+)  # fmt: skip
+"""Fields of rows that hold no personal data; of the others only the name is told."""
+HIDDEN: Final = "…"
+SETTLE_S: Final = 0.3
+"""The pause before a difference of the state topic is looked at again."""
+
+
+@click.group("state", cls=RouterGroup, short_help="Compare the tables with the outcomes, and make them anew.")
+def noun() -> None:
+    """Compare the tables and the state topic with the outcomes that they come from, and make tables anew."""
+
+
+def partition_option(text: str) -> Callable[[Function], Function]:
+    """Give a command `--partition`."""
+    return click.option(
+        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help=f"{text}; repeatable."
+    )
+
+
+@noun.command()
+@partition_option("Only this one's tables, and not the state topic")
+@click.option("--values", is_flag=True, help="Show whole values, personal data too.")
+@click.option("--repair-state-topic", is_flag=True, help="Write differing conversations to the state topic again.")
+@data_option
+@json_option
+@click.pass_obj
+def verify(invocation: Invocation, *, partitions: tuple[int, ...], values: bool, repair_state_topic: bool) -> int:
+    """Compare every row with the fold of the outcomes, and the state topic with the rows.
+
+    Workers may run meanwhile. Names each difference (a changed, a missing, an extra row) and exits with 1 where there is
+    one; nothing is changed, but for the state topic where that is asked for.
+    """
+    if partitions and repair_state_topic:
+        message = "the state topic is compared only where all partitions are: leave --partition out"
+        raise click.UsageError(message)
+    with Bars(invocation) as bars:
+        found, repaired = asyncio.run(_verify(invocation, partitions, bars, repair=repair_state_topic))
+    rows = [_row(difference, values=values) for difference in found]
+    if invocation.as_json:
+        invocation.output.document({"differences": rows, "state_topic_repaired": repaired})
+    else:
+        invocation.output.table(rows, COLUMNS, empty="the tables are what the outcomes make of them")
+        if repaired:
+            invocation.output.note(f"{repaired} conversations written to the state topic again")
+    left = [each for each in found if not (repair_state_topic and each.kind.startswith("state_"))]
+    return FOUND_A_FAULT if left else DONE
+
+
+async def _verify(
+    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, repair: bool
+) -> "tuple[list[Difference], int]":
+    from interaction_router.application.states import CONVERSATIONS, write_states  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.verification import Verification  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+
+    async with opened_state(invocation.settings()) as state:
+        chosen = _chosen(state, partitions)
+        with scratch() as fold:
+            live = (state.tables, state.upkeep)
+            settle_s = SETTLE_S if state.shared else 0.0
+            verification = Verification(state.log, live, fold, state.views, bars.tell, settle_s=settle_s)
+            found = [each for partition in chosen for each in await verification.partition(partition)]
+            if not partitions:
+                found += await verification.state_topic()
+        wrong = [each.key.removeprefix(CONVERSATIONS) for each in found if each.kind.startswith("state_")]
+        repaired = await write_states(state.log, state.tables, state.views, wrong) if repair else 0
+    return found, repaired
+
+
+@noun.command()
+@partition_option("Only this one")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@data_option
+@json_option
+@click.pass_obj
+def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], yes: bool) -> int:
+    """Make tables anew from the outcomes, beside those that stand, and put them in place all at once.
+
+    Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
+    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
+    """
+    with Bars(invocation) as bars:
+        plans = asyncio.run(_rebuild(invocation, partitions, bars, yes=yes))
+    rows = [_plan(plan, after) for plan, after in plans]
+    if invocation.as_json:
+        invocation.output.document({"dry_run": not yes, "partitions": rows})
+        return DONE
+    invocation.output.table(rows, PLANS)
+    if yes:
+        invocation.output.note(f"{len(rows)} partitions rebuilt; see `interaction-router state verify`")
+    else:
+        invocation.output.note("nothing was changed; add --yes to do it")
+    return DONE
+
+
+async def _rebuild(
+    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, yes: bool
+) -> "list[tuple[Rebuilding, int | None]]":
+    from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    async with opened_state(invocation.settings()) as state:
+        chosen = _chosen(state, partitions)
+        rebuilder = Rebuilder(state.log, state.tables, state.upkeep, lineage=state.views.lineage)
+        plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
+        if not yes:
+            return plans
+        done: list[tuple[Rebuilding, int | None]] = []
+        for plan, _ in plans:
+            told = partial(_tell, bars, plan)
+            after = await rebuilder.rebuild(plan.partition, told)
+            await catch_up(state.log, state.tables, state.views, plan.partition)
+            done.append((plan, after))
+        return done
+
+
+def _tell(bars: Bars, plan: "Rebuilding", at: int) -> None:
+    bars.tell(f"partition {plan.partition}", at + 1, max(at, plan.up_to) + 1)
+
+
+def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:
+    """Return the partitions that are asked for, or all.
+
+    Raises:
+        FatalError: there is no such one.
+    """
+    count = state.views.partitions
+    for partition in partitions:
+        if partition >= count:
+            cause = f"There is no partition {partition}: the internal log has {count}, from 0 to {count - 1}."
+            raise FatalError("partition_unknown", cause, "Check --partition and the namespace.")
+    return sorted(set(partitions)) or range(count)
+
+
+def _plan(plan: "Rebuilding", after: int | None) -> dict[str, object]:
+    return {
+        "partition": plan.partition,
+        "state": plan.reason or "usable",
+        "applied": plan.applied,
+        "up_to": plan.up_to if after is None else after,
+        "outcomes": max(0, plan.bounds.end - plan.bounds.first),
+        "shadow": "none" if plan.shadow < 0 else f"goes on from {plan.shadow}",
+    }
+
+
+def _row(difference: "Difference", *, values: bool) -> dict[str, object]:
+    from interaction_router.application.verification import values as values_of  # noqa: PLC0415 - `--help` needs none
+
+    found, wanted = values_of(difference)
+    if not values and isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+        found, wanted = _plain(found, names), _plain(wanted, names)
+    elif not values:
+        found, wanted = _plain(found, PLAIN), _plain(wanted, PLAIN)
+    return {
+        "what": difference.kind,
+        "partition": difference.partition,
+        "key": difference.key,
+        "found": found,
+        "wanted": wanted,
+    }
+
+
+def _plain(value: Any, names: Any) -> Any:  # Any: JSON
+    """Return what may be shown of a row's value: these fields, those with personal data only by their names."""
+    if not isinstance(value, Mapping):
+        return value if value is None or isinstance(value, int | float) else HIDDEN
+    return {name: value[name] if name in PLAIN else HIDDEN for name in value if name in names}
