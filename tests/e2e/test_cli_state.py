@@ -210,6 +210,18 @@ def test_the_state_topic_is_compared_and_mended(fed: Program) -> None:
     assert fed("state", "verify").code == 0
 
 
+def test_the_state_topic_is_not_mended_from_wrong_rows(fed: Program) -> None:
+    async def damage(state: State) -> None:
+        partition, key = await one_of(state, "conversation:")
+        await write(state, partition, Writes(deletes={key}))
+
+    behind_the_back(fed, damage)
+    ends = [len(fed.records(STATE))]
+    ran = fed("state", "verify", "--repair-state-topic")
+    assert (ran.code, "untouched" in ran.err) == (1, True)
+    assert [len(fed.records(STATE))] == ends
+
+
 def test_bad_input_is_told(program: Program) -> None:
     for command in ("verify", "rebuild"):
         ran = program("state", command)

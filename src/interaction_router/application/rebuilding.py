@@ -129,4 +129,5 @@ async def catch_up(log: Log, tables: Tables, views: Views, partition: int) -> No
         if error.code not in {"taken_over", "tables_clearing"}:
             raise
     finally:
-        await write_states(log, tables, views, [key.bucket.removeprefix(CONVERSATIONS) for key in takeover.wrote])
+        wrote = [key.bucket.removeprefix(CONVERSATIONS) for key in takeover.wrote]
+        await write_states(log, tables, views, wrote, tombstones=False)

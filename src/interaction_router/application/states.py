@@ -1,6 +1,7 @@
 """The state topic beside the rows that it is of: what differs, and the writing of it again."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -112,21 +113,24 @@ class States:
         return self._views.partitions + partition
 
 
-async def write_states(log: Log, tables: Tables, views: Views, conversation_ids: Iterable[str]) -> int:
+async def write_states(
+    log: Log, tables: Tables, views: Views, conversation_ids: Iterable[str], *, tombstones: bool
+) -> int:
     """Write conversations to the state topic as they stand, until what was written is what stands; return how many.
 
-    One that has no row gets a tombstone.
+    One that has no row is on its way, and who takes it writes it; where it is known to be nowhere, `tombstones` takes
+    its record away.
     """
     queries = Queries(log, tables)
     ids = sorted(conversation_ids)
     count = len(ids)
-    written: dict[str, Conversation | None] = {}
     while ids:
-        batches: Batches = {}
-        for each in ids:
-            row = written[each] = await queries.find_conversation(each)
-            record = Outgoing(each.encode(), None) if row is None else state_record(row)
-            batches.setdefault(conversation_hash(each) % views.partitions, []).append(record)
+        written: dict[str, Conversation | None] = {each: await queries.find_conversation(each) for each in ids}
+        batches: Batches = defaultdict(list)
+        for each, row in written.items():
+            if row is not None or tombstones:
+                record = Outgoing(each.encode(), None) if row is None else state_record(row)
+                batches[conversation_hash(each) % views.partitions].append(record)
         await append_batches(log, (STATE, batches))
         ids = [each for each in ids if await queries.find_conversation(each) != written[each]]
     return count

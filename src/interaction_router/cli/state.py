@@ -80,8 +80,9 @@ def verify(invocation: Invocation, *, partitions: tuple[int, ...], values: bool,
         invocation.output.table(rows, COLUMNS, empty="the tables are what the outcomes make of them")
         if repaired:
             invocation.output.note(f"{repaired} conversations written to the state topic again")
-    left = [each for each in found if not (repair_state_topic and each.kind.startswith("state_"))]
-    return FOUND_A_FAULT if left else DONE
+        elif found and repair_state_topic:
+            invocation.output.note("the state topic is untouched: its rows have to be right first; see `state rebuild`")
+    return FOUND_A_FAULT if len(found) > repaired else DONE
 
 
 async def _verify(
@@ -101,8 +102,9 @@ async def _verify(
             if not partitions:
                 found += await verification.state_topic()
         wrong = [each.key.removeprefix(CONVERSATIONS) for each in found if each.kind.startswith("state_")]
-        repaired = await write_states(state.log, state.tables, state.views, wrong) if repair else 0
-    return found, repaired
+        if not repair or len(wrong) < len(found):  # of wrong rows nothing right can be written
+            return found, 0
+        return found, await write_states(state.log, state.tables, state.views, wrong, tombstones=True)
 
 
 @noun.command()
@@ -146,9 +148,9 @@ async def _rebuild(
         done: list[tuple[Rebuilding, int | None]] = []
         for plan, _ in plans:
             told = partial(_tell, bars, plan)
-            after = await rebuilder.rebuild(plan.partition, told)
+            done.append((plan, await rebuilder.rebuild(plan.partition, told)))
+        for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
-            done.append((plan, after))
         return done
 
 
