@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
@@ -46,6 +47,7 @@ from interaction_router.wire.addresses import canonical_contact_address, canonic
 COMPACTED = frozenset({AGENTS, STATE})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
+_PATIENCE = timedelta(seconds=60)
 
 
 class SystemClock:
@@ -295,7 +297,8 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
             views = await _views(settings, log)
             yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
         return
-    client = open_client(settings.redis)
+    # A flip of many rows takes long, and its answer is worth waiting for.
+    client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
     try:
         async with kafka_log(settings) as kafka:
             tables = RedisTables(client, settings.namespace)
