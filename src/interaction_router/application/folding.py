@@ -1,15 +1,15 @@
 """Folding the outcomes that count into tables of one's own: what is checked, and what a rebuild puts in place."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
 from interaction_router.application.views import HEAD, head_writes, read_head, writes
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.domain.events import AliasMade, Conflicted, Event, Outcome, RowGone, RowPut
-from interaction_router.domain.evolve import Get, evolve, touched
+from interaction_router.domain.events import AliasMade, Conflicted, Event, InteractionUpdated, Outcome, RowGone, RowPut
+from interaction_router.domain.evolve import Change, Get, evolve, touched
 from interaction_router.domain.rows import (
     POLICY,
     Conversation,
@@ -19,6 +19,7 @@ from interaction_router.domain.rows import (
     RowKey,
     contact_key,
     conversation_key,
+    index_bucket,
 )
 from interaction_router.domain.turn import NotLoaded
 from interaction_router.ports import Bounds, Log, Tables, Writes
@@ -123,9 +124,7 @@ class Folding:
     async def _fold(self, batch: Sequence[tuple[Outcome, int]]) -> None:
         outcomes = [outcome for outcome, _ in batch]
         before = await self._rows_before(outcomes)
-        changed, gaps = _folded(before, outcomes)
-        self.gaps += gaps
-        self.policies += [row for outcome in outcomes for row in _policies(outcome)]
+        changed = await self._changes(outcomes, before)
         policy = changed.get(POLICY, before.get(POLICY))
         into = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
         self._outcome = batch[-1][1]
@@ -135,6 +134,31 @@ class Folding:
             cause = f"Somebody else makes partition {self._partition} anew as well."
             raise RetryableError("rebuilt_elsewhere", cause, "Let it end, then try again.")
         self.applied = last
+
+    async def _changes(self, outcomes: Iterable[Outcome], before: dict[RowKey, Row | None]) -> dict[RowKey, Row | None]:
+        """Return the rows that the outcomes change, as they leave them; a row that is missing in `before` is added."""
+        changed: dict[RowKey, Row | None] = {}
+
+        def get(key: RowKey) -> Row | None:
+            if key in changed:
+                return changed[key]
+            if key not in before:
+                raise NotLoaded((key,))
+            return before[key]
+
+        for outcome in outcomes:
+            for event in outcome.decision.events:
+                while True:
+                    try:
+                        gaps, changes = _gap(get, event), _evolved(get, event, outcome)
+                    except NotLoaded as missing:
+                        before |= await self._load(set(missing.keys))
+                    else:
+                        break
+                self.gaps += gaps
+                self.policies += _policies(event)
+                changed.update(changes)
+        return changed
 
     def _move_head(self, outcomes: Iterable[Outcome]) -> set[tuple[str, int]]:
         """Bring the head behind the outcomes; return whose watermarks have moved."""
@@ -148,19 +172,17 @@ class Folding:
         return moved
 
     async def _rows_before(self, outcomes: Sequence[Outcome]) -> dict[RowKey, Row | None]:
-        """Load what the fold of the outcomes reads, and what the rows that they replace were."""
+        """Load what the fold of the outcomes mostly reads, and what the rows that they replace were: two round trips."""
         events = [event for outcome in outcomes for event in outcome.decision.events]
         rows = await self._load({POLICY, *(key for event in events for key in touched(event))})
         owners = {row.owner for row in rows.values() if isinstance(row, Conversation)}
-        contacts = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
-        rows |= await self._load(contacts - rows.keys())
-        while True:
-            try:
-                _folded(rows, outcomes)
-            except NotLoaded as missing:
-                rows |= await self._load(set(missing.keys))
-            else:
-                return rows
+        further = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
+        for event in events:
+            if isinstance(event, InteractionUpdated):
+                row = rows.get(conversation_key(event.now.conversation_id))
+                if isinstance(row, Conversation):
+                    further.add(RowKey(index_bucket(row.owner), event.entry))
+        return rows | await self._load(further - rows.keys())
 
     async def _load(self, keys: AbstractSet[RowKey]) -> dict[RowKey, Row | None]:
         if not keys:
@@ -180,32 +202,12 @@ async def last_done(log: Log, partition: int, bounds: Bounds) -> int:
     return done
 
 
-def _folded(
-    before: Mapping[RowKey, Row | None], outcomes: Iterable[Outcome]
-) -> tuple[dict[RowKey, Row | None], list[Gap]]:
-    """Return the rows that the outcomes change, as they leave them, and the gaps among their events."""
-    changed: dict[RowKey, Row | None] = {}
-    gaps: list[Gap] = []
-
-    def get(key: RowKey) -> Row | None:
-        if key in changed:
-            return changed[key]
-        if key not in before:
-            raise NotLoaded((key,))
-        return before[key]
-
-    for outcome in outcomes:
-        for event in outcome.decision.events:
-            gaps += _gap(get, event)
-            try:
-                changes = evolve(get, event, log_time_ms=outcome.decision.log_time_ms, offset=outcome.offset)
-            except TypeError as error:
-                cause = f"The outcome of log offset {outcome.offset} does not follow from those before it."
-                raise FatalError(
-                    "outcomes_inconsistent", cause, "Report it: it is a defect of this program."
-                ) from error
-            changed.update(changes)
-    return changed, gaps
+def _evolved(get: Get, event: Event, outcome: Outcome) -> list[Change]:
+    try:
+        return evolve(get, event, log_time_ms=outcome.decision.log_time_ms, offset=outcome.offset)
+    except TypeError as error:
+        cause = f"The outcome of log offset {outcome.offset} does not follow from those before it."
+        raise FatalError("outcomes_inconsistent", cause, "Report it: it is a defect of this program.") from error
 
 
 def _gap(get: Get, event: Event) -> list[Gap]:
@@ -217,7 +219,5 @@ def _gap(get: Get, event: Event) -> list[Gap]:
     return [] if event.now.seq == wanted else [(event.now.conversation_id, event.now.seq, wanted)]
 
 
-def _policies(outcome: Outcome) -> list[Policy]:
-    return [
-        event.row for event in outcome.decision.events if isinstance(event, RowPut) and isinstance(event.row, Policy)
-    ]
+def _policies(event: Event) -> list[Policy]:
+    return [event.row] if isinstance(event, RowPut) and isinstance(event.row, Policy) else []
