@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import orjson
@@ -52,6 +53,11 @@ async def all_rows(state: State) -> list[dict[str, object]]:
             rows |= {f"{member}": score for member, score in zip(names.members, scores, strict=True)}
         found.append(rows)
     return found
+
+
+async def empty(state: State) -> None:
+    for partition in range(PARTITIONS):
+        await state.tables.clear(partition)
 
 
 async def one_of(state: State, kind: str) -> tuple[int, RowKey]:
@@ -133,11 +139,6 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(fed: Program) -> No
 
 def test_emptied_tables_are_seen_and_come_back_the_same(fed: Program) -> None:
     before = behind_the_back(fed, all_rows)
-
-    async def empty(state: State) -> None:
-        for partition in range(PARTITIONS):
-            await state.tables.clear(partition)
-
     behind_the_back(fed, empty)
     assert {each["what"] for each in fed("state", "verify", "--json").json["differences"]} >= {"tables_behind"}
     assert fed("state", "rebuild", "--yes", "--json").code == 0
@@ -222,6 +223,54 @@ def test_the_state_topic_is_not_mended_from_wrong_rows(fed: Program) -> None:
     assert [len(fed.records(STATE))] == ends
 
 
+def test_a_copy_of_the_tables_goes_into_empty_ones_of_the_same_log(fed: Program, tmp_path: Path) -> None:
+    before = behind_the_back(fed, all_rows)
+    file = tmp_path / "copy.jsonl"
+    assert fed("state", "export", "--out", str(file)).code == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert fed("state", "import", str(file)).err.startswith("error: tables_not_empty: ")
+    behind_the_back(fed, empty)
+    dry = fed("state", "import", str(file), "--json")
+    assert (dry.code, dry.json["dry_run"], len(dry.json["partitions"])) == (0, True, PARTITIONS)
+    assert behind_the_back(fed, all_rows) == [{"applied": -1}] * PARTITIONS
+    assert fed("state", "import", str(file), "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+    assert fed("state", "verify").code == 0
+    fed.feed(sms("later", "+27821234561"))
+    assert fed("state", "verify").code == 0
+
+
+def test_only_what_is_asked_for_is_written_out(fed: Program) -> None:
+    lines = fed("state", "export", "--partition", "1").lines
+    assert (lines[0]["partition"], lines[-1]) == (1, {"end": 1, "lines": len(lines) - 2})
+    assert sum("end" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "code"),
+    [
+        (lambda lines: lines[:-1], "copy_unreadable"),
+        (lambda lines: lines[:5] + lines[6:], "copy_unreadable"),
+        (lambda lines: ["{", *lines], "copy_unreadable"),
+        (lambda lines: [lines[0], "[]", *lines[1:]], "copy_unreadable"),
+        (lambda lines: [lines[0], '{"score": 1}', *lines[1:]], "copy_unreadable"),
+        (lambda lines: lines[1:], "copy_unreadable"),
+        (lambda lines: [lines[0].replace('"lineage":"', '"lineage":"x'), *lines[1:]], "tables_of_another_log"),
+        (lambda lines: [lines[0].replace('"partitions":3', '"partitions":4'), *lines[1:]], "tables_of_another_log"),
+    ],
+)
+def test_a_spoilt_copy_changes_nothing(
+    fed: Program, tmp_path: Path, spoilt: Callable[[list[str]], list[str]], code: str
+) -> None:
+    lines = fed("state", "export").out.splitlines()
+    file = tmp_path / "copy.jsonl"
+    file.write_text("\n".join(spoilt(lines)) + "\n")
+    behind_the_back(fed, empty)
+    ran = fed("state", "import", str(file), "--yes")
+    assert (ran.code, ran.err.split()[1]) == (1, f"{code}:")
+    assert behind_the_back(fed, all_rows) == [{"applied": -1}] * PARTITIONS
+
+
 def test_bad_input_is_told(program: Program) -> None:
     for command in ("verify", "rebuild"):
         ran = program("state", command)
@@ -232,6 +281,8 @@ def test_bad_input_is_told(program: Program) -> None:
         assert (ran.code, ran.err.split()[1]) == (1, "partition_unknown:")
         assert program("state", command, "--partition", "x").code == 2
     assert program("state", "verify", "--partition", "0", "--repair-state-topic").code == 2
+    assert program("state", "import", "nowhere.jsonl").err.startswith("error: file_unreadable: ")
+    assert program("state", "export", "--out", "nowhere/copy.jsonl").err.startswith("error: file_unwritable: ")
     assert program("state", "verify").code == 0
     assert program("state", "rebuild", "--yes").code == 0
     assert program("state", "verify").code == 0

@@ -142,7 +142,7 @@ async def test_tables_are_checked_and_made_anew_while_the_worker_works(stage: St
             assert await stage.kinds() == set()
 
             keys = await stage.keys(0, "conversation:")
-            right = await stage.redis.mget(keys)
+            right = [row for row in await stage.redis.mget(keys) if isinstance(row, bytes)]
             damaged = [json.dumps({**json.loads(row), "endpoint": "tel:+1"}).encode() for row in right]
             await stage.redis.mset(dict(zip(keys, damaged, strict=True)))
             await stage.redis.delete((await stage.keys(1, "endpoint:"))[0])

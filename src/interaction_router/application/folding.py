@@ -148,17 +148,21 @@ class Folding:
 
         for outcome in outcomes:
             for event in outcome.decision.events:
-                while True:
-                    try:
-                        gaps, changes = _gap(get, event), _evolved(get, event, outcome)
-                    except NotLoaded as missing:
-                        before |= await self._load(set(missing.keys))
-                    else:
-                        break
-                self.gaps += gaps
-                self.policies += _policies(event)
-                changed.update(changes)
+                changed.update(await self._changes_of(event, outcome, get, before))
         return changed
+
+    async def _changes_of(
+        self, event: Event, outcome: Outcome, get: Get, before: dict[RowKey, Row | None]
+    ) -> list[Change]:
+        while True:
+            try:
+                gaps, changes = _gap(get, event), _evolved(get, event, outcome)
+            except NotLoaded as missing:
+                before |= await self._load(set(missing.keys))
+                continue
+            self.gaps += gaps
+            self.policies += _policies(event)
+            return changes
 
     def _move_head(self, outcomes: Iterable[Outcome]) -> set[tuple[str, int]]:
         """Bring the head behind the outcomes; return whose watermarks have moved."""

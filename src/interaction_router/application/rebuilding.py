@@ -74,13 +74,20 @@ class Rebuilder:
         told(folding.applied)
         await self._fold(folding, (await self.look(partition)).up_to, told)
         await self._fold(folding, (await self.look(partition)).up_to, told)  # what has come while the first was long
-        await self._upkeep.suspend(partition)
-        fence = Outcome(folding.applied, FENCE, -1, "", None, None, None, Decision(folding.log_time_ms))
-        await self._log.append(OUTCOMES, partition, outcome_records(fence))
+        await self.suspend(partition, applied=folding.applied, log_time_ms=folding.log_time_ms)
         bounds = await self._log.bounds(OUTCOMES, partition)
         await self._fold(folding, await last_done(self._log, partition, bounds), told)
         await self._upkeep.flip(partition)
         return folding.applied
+
+    async def suspend(self, partition: int, *, applied: int, log_time_ms: int) -> None:
+        """Let nobody decide the partition until its flip: neither a new owner, nor one that has it now.
+
+        The fence is an outcome that does not count; it says the log offset and the log time of what is to be flipped.
+        """
+        await self._upkeep.suspend(partition)
+        fence = Outcome(applied, FENCE, -1, "", None, None, None, Decision(log_time_ms))
+        await self._log.append(OUTCOMES, partition, outcome_records(fence))
 
     async def _begun(self, partition: int) -> Folding:
         """Return the shadow to go on with: one that is half removed, or half written, is begun anew."""

@@ -1,20 +1,27 @@
 """`state`: compare the tables and the state topic with the outcomes, and make tables anew."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+import orjson
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.progress import Bars
 from interaction_router.cli.storage import data_option
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import FatalError, RetryableError
 
 if TYPE_CHECKING:
+    from interaction_router.application.copies import Copies
     from interaction_router.application.rebuilding import Rebuilding
     from interaction_router.application.verification import Difference
     from interaction_router.bootstrap import State
@@ -39,6 +46,9 @@ PLAIN: Final = frozenset(
 )  # fmt: skip
 """Fields of rows that hold no personal data; of the others only the name is told."""
 HIDDEN: Final = "…"
+EXPORTS: Final = 5
+"""How often a partition is begun again that a worker has moved while it was written out."""
+
 SETTLE_S: Final = 0.3
 """The pause before a difference of the state topic is looked at again."""
 
@@ -152,6 +162,110 @@ async def _rebuild(
         for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
         return done
+
+
+@noun.command(name="export")
+@partition_option("Only this one")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write here, when done.")
+@data_option
+@click.pass_obj
+def export_(invocation: Invocation, *, partitions: tuple[int, ...], out: Path | None) -> None:
+    """Write tables out as lines of JSON, each partition as of one moment; they hold personal data.
+
+    A partition that a worker moves meanwhile is begun again a few times; under load, stop the workers.
+    """
+    count = asyncio.run(_export(invocation, partitions, out))
+    invocation.output.note(f"{count} lines written" + ("" if out is None else f" to {out}"))
+
+
+async def _export(invocation: Invocation, partitions: Sequence[int], out: Path | None) -> int:
+    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    count = 0
+    async with opened_state(invocation.settings()) as state:
+        copies = Copies(state.log, state.tables, state.upkeep, state.views)
+        with TemporaryFile() as file:
+            for partition in _chosen(state, partitions):
+                count += await _written(copies, partition, file)
+            file.seek(0)
+            if out is None:
+                copyfileobj(file, sys.stdout.buffer)
+            else:
+                _save(file, out)
+    return count
+
+
+async def _written(copies: "Copies", partition: int, file: IO[bytes]) -> int:
+    """Write one partition behind what the file has; return how many lines."""
+    start = file.tell()
+    for attempt in range(EXPORTS):
+        count = 0
+        try:
+            async for line in copies.export(partition):
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                count += 1
+        except RetryableError as error:
+            if error.code != "tables_moved" or attempt == EXPORTS - 1:
+                raise
+            file.seek(start)
+            file.truncate()
+        else:
+            return count
+    raise AssertionError
+
+
+def _save(file: IO[bytes], out: Path) -> None:
+    """Put the lines into the file, for its owner alone to read; whole, or not at all."""
+    try:
+        beside = out.with_name(f"{out.name}.part")
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as into:  # noqa: PTH123 - with a mode
+            copyfileobj(file, into)
+        beside.replace(out)
+    except OSError as error:
+        raise FatalError("file_unwritable", f"{out} cannot be written: {error.strerror}.", "Check --out.") from error
+
+
+@noun.command(name="import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@data_option
+@json_option
+@click.pass_obj
+def import_(invocation: Invocation, *, file: Path, yes: bool) -> int:
+    """Put tables that `state export` has written into empty ones of the same log, each partition all at once."""
+    rows = asyncio.run(_import(invocation, file, yes=yes))
+    if invocation.as_json:
+        invocation.output.document({"dry_run": not yes, "partitions": rows})
+    else:
+        invocation.output.table(rows, {"partition": "partition", "applied": "applied", "lines": "lines"})
+        invocation.output.note("done" if yes else "nothing was changed; add --yes to do it")
+    return DONE
+
+
+def _opened(file: Path) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise FatalError("file_unreadable", f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
+    from interaction_router.application.copies import Copies, read_lines  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    done: list[dict[str, object]] = []
+    async with opened_state(invocation.settings()) as state:
+        copies = Copies(state.log, state.tables, state.upkeep, state.views)
+        for dry in (True, False):  # all of the file is found good before the first of it is put in
+            if dry or yes:
+                done = []
+                with _opened(file) as source:
+                    lines = read_lines(source)
+                    for first in lines:
+                        count = await copies.put(first, lines, dry=dry)
+                        done.append({"partition": first["partition"], "applied": first["applied"], "lines": count})
+    return done
 
 
 def _tell(bars: Bars, plan: "Rebuilding", at: int) -> None:
