@@ -36,6 +36,7 @@ from interaction_router.application.intake import (
     TenantSettings,
 )
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
@@ -44,7 +45,7 @@ from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
-COMPACTED = frozenset({AGENTS, STATE})
+COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
 _PATIENCE = timedelta(seconds=60)
@@ -152,7 +153,7 @@ def intake_settings(settings: Settings) -> IntakeSettings:
 
 def streams(settings: Settings) -> tuple[str, ...]:
     """Return every stream of the router."""
-    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
+    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
 
 
 def _raw_streams(settings: Settings) -> tuple[str, ...]:

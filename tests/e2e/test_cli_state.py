@@ -8,6 +8,8 @@ from typing import TypeVar
 import orjson
 import pytest
 
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import STATE
 from interaction_router.bootstrap import State, opened_state
 from interaction_router.domain.rows import RowKey
@@ -169,7 +171,7 @@ def test_a_rebuild_that_was_broken_off_is_gone_on_with(fed: Program) -> None:
 
     behind_the_back(fed, break_off)
     (plan,) = fed("state", "rebuild", "--partition", "0", "--json").json["partitions"]
-    assert (plan["state"], plan["applied"], plan["shadow"]) == ("tables_clearing", None, "goes on from 3")
+    assert (plan["state"], plan["applied"], plan["base"]) == ("tables_clearing", None, "a rebuild broken off at 3")
     unusable = fed("state", "verify", "--json").json["differences"]
     assert ("tables_unusable", 0) in {(each["what"], each["partition"]) for each in unusable}
     assert fed("state", "rebuild", "--partition", "0", "--yes").code == 0
@@ -269,6 +271,71 @@ def test_a_spoilt_copy_changes_nothing(
     ran = fed("state", "import", str(file), "--yes")
     assert (ran.code, ran.err.split()[1]) == (1, f"{code}:")
     assert behind_the_back(fed, all_rows) == [{"applied": -1}] * PARTITIONS
+
+
+def test_a_rebuild_goes_on_from_a_snapshot(fed: Program) -> None:
+    """Also where the outcomes before it are gone; a later snapshot takes the place of the one before."""
+    first = fed("state", "snapshot", "--json").json
+    assert [each["partition"] for each in first] == list(range(PARTITIONS))
+    fed.feed(*(sms(f"later {number}", f"+2782123456{number % 5}") for number in range(10)))
+    before = behind_the_back(fed, all_rows)
+    plans = fed("state", "rebuild", "--json").json["partitions"]
+    assert [each["base"] for each in plans] == [f"the snapshot of {each['applied']}" for each in first]
+    assert {each["base"] for each in fed("state", "rebuild", "--from-start", "--json").json["partitions"]} == {
+        "the start"
+    }
+    behind_the_back(fed, empty)
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+
+    trim_outcomes(fed)
+    behind_the_back(fed, empty)
+    assert fed("state", "rebuild", "--from-start", "--yes").err.startswith("error: outcomes_trimmed: ")
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+    assert fed("state", "verify").code == 0
+
+    held = len(fed.records(SNAPSHOTS))
+    second = fed("state", "snapshot", "--json").json
+    assert [each["applied"] for each in second] == [rows["applied"] for rows in before]
+    behind_the_back(fed, empty)
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+    living = [record for _, record in fed.records(SNAPSHOTS) if record.value is not None]
+    assert len(living) == held
+
+
+def trim_outcomes(program: Program) -> None:
+    """Remove the outcomes that the snapshots have."""
+    with EmbeddedDatabase(program.data / "router.sqlite") as database, database.writing() as connection:
+        (stream,) = connection.execute("SELECT id FROM stream WHERE name = 'internal.outcomes'").fetchone()
+        for partition in range(PARTITIONS):
+            connection.execute(
+                "DELETE FROM record WHERE stream = ?1 AND partition = ?2 AND offset < 2"
+                " AND offset < (SELECT max(offset) FROM record WHERE stream = ?1 AND partition = ?2)",
+                (stream, partition),
+            )
+
+
+def test_half_a_snapshot_is_none(fed: Program) -> None:
+    before = behind_the_back(fed, all_rows)
+    for partition in range(PARTITIONS):
+        fed.place_bytes(SNAPSHOTS, partition, b"99@0/0", b'{"row": ["contact:acme/nobody", ""], "value": {}}')
+    assert {each["base"] for each in fed("state", "rebuild", "--json").json["partitions"]} == {"the start"}
+    assert fed("state", "snapshot").code == 0
+    fed.place_bytes(SNAPSHOTS, 0, b"99@9/0", b'{"row": ["contact:acme/nobody", ""], "value": {}}')
+    behind_the_back(fed, empty)
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+    manifest = next(record.value for at, record in fed.records(SNAPSHOTS) if (at, record.key) == (0, b"manifest"))
+    lacking = orjson.dumps({**orjson.loads(manifest or b""), "chunks": 7})
+    fed.place_bytes(SNAPSHOTS, 0, b"manifest", lacking)
+    assert fed("state", "rebuild", "--yes").err.startswith("error: snapshot_unreadable: ")
+    assert behind_the_back(fed, all_rows) == before
+    fed.place_bytes(SNAPSHOTS, 0, b"manifest", b'{"form": 2}')
+    assert fed("state", "rebuild").err.startswith("error: snapshot_unreadable: ")
+    assert fed("state", "rebuild", "--from-start", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
 
 
 def test_bad_input_is_told(program: Program) -> None:

@@ -213,7 +213,7 @@ async def test_an_emptied_redis_comes_back_without_a_worker(stage: Stage) -> Non
         await state.tables.apply(shadow_of(1), after=-1, applied=5, writes=Writes(puts={RowKey("half"): b"{}"}))
     half = await stage.everything()
     (plan,) = (await stage("rebuild", "--partition", "1", "--json")).json["partitions"]
-    assert (plan["state"], plan["shadow"]) == ("tables_clearing", "goes on from 5")
+    assert (plan["state"], plan["base"]) == ("tables_clearing", "a rebuild broken off at 5")
     assert await stage.everything() == half
 
     assert (await stage("rebuild", "--yes")).code == 0

@@ -1,15 +1,13 @@
 """A partition's tables as lines of JSON: written out at one moment, and put into empty tables again."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Final
-
-import orjson
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.rebuilding import Rebuilder
+from interaction_router.application.rowlines import OTHER_FILE, Line, lines_of, take_line
 from interaction_router.application.views import HEAD, Views, read_head
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Log, Tables, Upkeep, Writes, shadow_of
 
 FORM: Final = 1
@@ -20,14 +18,12 @@ BATCH: Final = 1000
 
 _APPLIED: Final = "applied"
 
-Line = dict[str, Any]  # Any: JSON
-
 
 class Copies:
     """Writes partitions out and puts them in again; a copy holds personal data, as the rows do.
 
     The first line of a copy has `partition`, `applied` and what it is a copy of; the last one how many lines there
-    were. Between them, `row` and its `value` (of the head, which is no JSON, its `text`), then `score` and its `value`.
+    were between them, each as in `rowlines`.
     """
 
     def __init__(self, log: Log, tables: Tables, upkeep: Upkeep, views: Views) -> None:
@@ -53,7 +49,9 @@ class Copies:
             if {rows.applied, scores.applied} != {loaded.applied}:
                 cause = f"A worker has moved partition {partition} while it was written out."
                 raise RetryableError("tables_moved", cause, "Stop the workers, or try again when less is to be done.")
-            for line in _lines(zip(names.rows, rows.rows, strict=True), zip(names.members, scores.scores, strict=True)):
+            for line in lines_of(
+                zip(names.rows, rows.rows, strict=True), zip(names.members, scores.scores, strict=True)
+            ):
                 count += 1
                 yield line
         yield {"end": partition, "lines": count}
@@ -77,12 +75,12 @@ class Copies:
                     await self._tables.apply(shadow, after=-1, applied=first[_APPLIED], writes=into)
                     await self._flip(partition, first[_APPLIED])
                 return count
-            _take(line, into)
+            take_line(line, into)
             if len(into.puts) + len(into.scores) >= BATCH:
                 if not dry:
                     await self._tables.apply(shadow, after=-1, applied=-1, writes=into)
                 into = Writes()
-        raise FatalError("copy_unreadable", f"The copy of partition {partition} is not whole.", _OTHER_FILE)
+        raise FatalError("copy_unreadable", f"The copy of partition {partition} is not whole.", OTHER_FILE)
 
     async def _flip(self, partition: int, applied: int) -> None:
         shadow = shadow_of(partition)
@@ -108,7 +106,7 @@ class Copies:
     def _check(self, first: Line) -> int:
         """Return the partition that a first line is of, where the copy fits."""
         if first.get("form") != FORM or type(first.get(_APPLIED)) is not int:
-            raise FatalError("copy_unreadable", "The file has no copy that this version can read.", _OTHER_FILE)
+            raise FatalError("copy_unreadable", "The file has no copy that this version can read.", OTHER_FILE)
         if first.get("lineage") != self._views.lineage or first.get("partitions") != self._views.partitions:
             cause = "The copy is of another internal log: its rows would not be what this one says."
             raise FatalError(
@@ -116,7 +114,7 @@ class Copies:
             )
         partition = first.get("partition")
         if type(partition) is not int or partition not in range(self._views.partitions):
-            raise FatalError("copy_unreadable", "The copy names a partition that there is not.", _OTHER_FILE)
+            raise FatalError("copy_unreadable", "The copy names a partition that there is not.", OTHER_FILE)
         return partition
 
     async def _be_empty(self, partition: int) -> None:
@@ -126,55 +124,3 @@ class Copies:
         if standing >= 0:
             cause = f"Partition {partition} has rows: a copy is put into empty tables only."
             raise FatalError("tables_not_empty", cause, "See `interaction-router state rebuild`.")
-
-
-_OTHER_FILE = "Use a file that `interaction-router state export` has written to its end."
-
-
-def read_lines(file: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines of a file.
-
-    Raises:
-        FatalError: one is no JSON object.
-    """
-    for number, text in enumerate(file, 1):
-        try:
-            line = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            line = None
-        if not isinstance(line, dict):
-            raise FatalError("copy_unreadable", f"Line {number} is no JSON object.", _OTHER_FILE)
-        yield line
-
-
-def _lines(
-    rows: Iterable[tuple[RowKey, bytes | None]], scores: Iterable[tuple[tuple[str, str], float | None]]
-) -> Iterator[Line]:
-    for key, value in rows:
-        if value is None:
-            continue
-        if key.bucket == HEAD:
-            yield {"row": [*key], "text": value.decode()}
-        else:
-            yield {"row": [*key], "value": orjson.Fragment(value)}
-    for member, score in scores:
-        if score is not None:
-            yield {"score": [*member], "value": score}
-
-
-def _take(line: Line, into: Writes) -> None:
-    """Add what a line says.
-
-    Raises:
-        FatalError: it says nothing of the kind.
-    """
-    try:
-        if "row" in line:
-            bucket, field = line["row"]
-            text = line.get("text")
-            into.puts[RowKey(bucket, field)] = orjson.dumps(line["value"]) if text is None else text.encode()
-        else:
-            name, member = line["score"]
-            into.scores[name, member] = float(line["value"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FatalError("copy_unreadable", "A line of the copy is neither a row nor a score.", _OTHER_FILE) from error

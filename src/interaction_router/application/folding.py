@@ -1,7 +1,7 @@
 """Folding the outcomes that count into tables of one's own: what is checked, and what a rebuild puts in place."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -31,6 +31,9 @@ BATCH: Final = 1000
 TAIL: Final = 50
 """Records at the end of the outcomes among which there is a whole one."""
 
+Base = Callable[[int], Awaitable[None]]
+"""Fills a partition of the tables with what there was at some place of the outcomes."""
+
 Gap = tuple[str, int, int]
 """A conversation, the `seq` that an event of it has, and the one that it should have."""
 
@@ -42,13 +45,19 @@ class Folding:
     that were in force at any time since this began.
     """
 
-    def __init__(self, log: Log, tables: Tables, partition: int, *, into: int, lineage: str) -> None:
-        """Fold the outcomes of `partition` into the tables' partition `into`; nothing is read before `begin`."""
+    def __init__(
+        self, log: Log, tables: Tables, partition: int, *, into: int, lineage: str, base: Base | None = None
+    ) -> None:
+        """Fold the outcomes of `partition` into the tables' partition `into`; nothing is read before `begin`.
+
+        `base` is asked to fill tables that would else begin empty, and may leave them so.
+        """
         self._log = log
         self._tables = tables
         self._partition = partition
         self._into = into
         self._lineage = lineage
+        self._base = base
         self._outcome = -1
         self._head = Head()
         self._position = 0
@@ -64,25 +73,34 @@ class Folding:
         Raises:
             FatalError: the outcomes that come next are no longer there.
         """
-        loaded = await self._tables.load(self._into, [], [HEAD])
-        head, outcome, lineage = read_head(loaded.buckets[0])
         bounds = await self._log.bounds(OUTCOMES, self._partition)
-        if loaded.applied < 0 or lineage != self._lineage or outcome >= bounds.end:
+        applied, head, outcome, lineage = await self._standing()
+        if applied < 0 or lineage != self._lineage or outcome >= bounds.end:
             await self._tables.clear(self._into)
+            if self._base is not None:
+                await self._base(self._into)
             await self._tables.apply(self._into, after=-1, applied=-1, writes=Writes())
-            head, outcome, applied = Head(), -1, -1
-        else:
-            applied = loaded.applied
+            applied, head, outcome, _ = await self._standing()
+        if outcome >= bounds.end:
+            cause = f"The snapshot of partition {self._partition} has outcome {outcome}, the log ends at {bounds.end}."
+            raise FatalError("outcomes_missing", cause, "The outcomes have lost records: restore the topic.")
         if bounds.first > outcome + 1:
             raise FatalError(
                 "outcomes_trimmed",
                 f"Outcomes of partition {self._partition} begin at {bounds.first}; {outcome + 1} is needed.",
-                "Retention has removed them: only a copy of the tables can bring back what they held.",
+                "Retention has removed them, and there is no snapshot that goes on from there.",
             )
         self._head, self._outcome, self.applied = head, outcome, applied
         self._position = outcome + 1
         self._counting = Counting(applied)
         self._ahead.clear()
+        policy = (await self._load({POLICY}))[POLICY]
+        self.policies = [policy if isinstance(policy, Policy) else Policy()]
+
+    async def _standing(self) -> tuple[int, Head, int, str | None]:
+        loaded = await self._tables.load(self._into, [], [HEAD])
+        head, outcome, lineage = read_head(loaded.buckets[0])
+        return loaded.applied, head, outcome, lineage
 
     @property
     def log_time_ms(self) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 
 from interaction_router.application.folding import Folding, last_done
 from interaction_router.application.outcomes import OUTCOMES, outcome_records
+from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.states import CONVERSATIONS, write_states
 from interaction_router.application.takeover import Takeover
 from interaction_router.application.views import HEAD, LOG, Views, read_head
@@ -25,7 +26,8 @@ class Rebuilding:
     """One partition before its rebuild: how its tables stand, and what a rebuild would make of them.
 
     `applied` is None where the tables cannot be used, and `reason` then says why; `shadow` is how far a rebuild that
-    was broken off has come, -1 for none. `up_to` is the log offset that the rebuild flips at.
+    was broken off has come, -1 for none. `up_to` is the log offset that the rebuild flips at; `snapshot` the one that it
+    goes on from, -1 for none.
     """
 
     partition: int
@@ -33,18 +35,22 @@ class Rebuilding:
     reason: str | None
     shadow: int
     up_to: int
+    snapshot: int
     bounds: Bounds
 
 
 class Rebuilder:
     """Makes partitions anew, one at a time, while workers of these and of others run."""
 
-    def __init__(self, log: Log, tables: Tables, upkeep: Upkeep, *, lineage: str) -> None:
-        """`lineage` names the internal log, as the workers know it."""
+    def __init__(
+        self, log: Log, tables: Tables, upkeep: Upkeep, *, lineage: str, snapshots: Snapshots | None = None
+    ) -> None:
+        """`lineage` names the internal log, as the workers know it; without `snapshots` all is folded from the start."""
         self._log = log
         self._tables = tables
         self._upkeep = upkeep
         self._lineage = lineage
+        self._snapshots = snapshots
 
     async def look(self, partition: int) -> Rebuilding:
         """Return what there is and what would be done; changes nothing."""
@@ -56,7 +62,10 @@ class Rebuilder:
         except RouterError:
             shadow = -1
         up_to = done if applied is None else max(applied, done)
-        return Rebuilding(partition, applied, reason, shadow, up_to, bounds)
+        snapshot = None if self._snapshots is None else await self._snapshots.latest(partition)
+        return Rebuilding(
+            partition, applied, reason, shadow, up_to, -1 if snapshot is None else snapshot.applied, bounds
+        )
 
     async def rebuild(self, partition: int, told: Callable[[int], None] = lambda _: None) -> int:
         """Do it; return the log offset that the tables have then. `told` hears how far the shadow is.
@@ -92,7 +101,8 @@ class Rebuilder:
     async def _begun(self, partition: int) -> Folding:
         """Return the shadow to go on with: one that is half removed, or half written, is begun anew."""
         shadow = shadow_of(partition)
-        folding = Folding(self._log, self._tables, partition, into=shadow, lineage=self._lineage)
+        base = None if self._snapshots is None else self._snapshots.base(partition, self._tables)
+        folding = Folding(self._log, self._tables, partition, into=shadow, lineage=self._lineage, base=base)
         try:
             await folding.begin()
         except RouterError as error:

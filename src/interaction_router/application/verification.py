@@ -12,6 +12,7 @@ from interaction_router.application.folding import Folding, last_done
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.queries import ALL_TIME
 from interaction_router.application.rebuilding import UNUSABLE
+from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.states import CONVERSATIONS, StateDifference, States
 from interaction_router.application.views import DUE, HEAD, TENANTS, Views, read_head
 from interaction_router.domain.errors import RetryableError, RouterError
@@ -131,8 +132,7 @@ class Verification:
             return
         if loaded.applied < done:
             yield Difference("tables_behind", partition, "applied", _number(loaded.applied), _number(done))
-        fold = Folding(self._log, self._scratch, partition, into=partition, lineage=self._views.lineage)
-        await fold.begin()
+        fold = await self._begun(partition)
         if not await fold.up_to(loaded.applied, lambda at: self._told(f"partition {partition}", at, loaded.applied)):
             yield Difference("tables_ahead", partition, "applied", _number(loaded.applied), _number(fold.applied))
             return
@@ -143,6 +143,15 @@ class Verification:
             if error.code not in UNUSABLE:
                 raise
             yield Difference("tables_unusable", partition, error.code)
+
+    async def _begun(self, partition: int) -> Folding:
+        """Return a fold from the start; only where outcomes of it are gone, one from the latest snapshot."""
+        trimmed = (await self._log.bounds(OUTCOMES, partition)).first > 0
+        lineage = self._views.lineage
+        base = Snapshots(self._log, lineage=lineage).base(partition, self._scratch) if trimmed else None
+        fold = Folding(self._log, self._scratch, partition, into=partition, lineage=lineage, base=base)
+        await fold.begin()
+        return fold
 
     async def _compared(self, reading: _Reading) -> AsyncIterator[Difference]:
         """Compare all that should be there, then what is there and should not be."""

@@ -33,8 +33,8 @@ PLANS: Final = {
     "state": "tables",
     "applied": "applied",
     "up_to": "rebuilt to",
-    "outcomes": "outcomes to fold",
-    "shadow": "shadow",
+    "outcomes": "outcomes",
+    "base": "goes on from",
 }
 PLAIN: Final = frozenset(
     {
@@ -119,18 +119,19 @@ async def _verify(
 
 @noun.command()
 @partition_option("Only this one")
+@click.option("--from-start", is_flag=True, help="Fold all outcomes, whatever snapshots there are.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
 @data_option
 @json_option
 @click.pass_obj
-def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], yes: bool) -> int:
+def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: bool, yes: bool) -> int:
     """Make tables anew from the outcomes, beside those that stand, and put them in place all at once.
 
     Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
     partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
     """
     with Bars(invocation) as bars:
-        plans = asyncio.run(_rebuild(invocation, partitions, bars, yes=yes))
+        plans = asyncio.run(_rebuild(invocation, partitions, bars, from_start=from_start, yes=yes))
     rows = [_plan(plan, after) for plan, after in plans]
     if invocation.as_json:
         invocation.output.document({"dry_run": not yes, "partitions": rows})
@@ -144,14 +145,17 @@ def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], yes: bool) -
 
 
 async def _rebuild(
-    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, yes: bool
+    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, from_start: bool, yes: bool
 ) -> "list[tuple[Rebuilding, int | None]]":
     from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
         chosen = _chosen(state, partitions)
-        rebuilder = Rebuilder(state.log, state.tables, state.upkeep, lineage=state.views.lineage)
+        lineage = state.views.lineage
+        snapshots = None if from_start else Snapshots(state.log, lineage=lineage)
+        rebuilder = Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage, snapshots=snapshots)
         plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
         if not yes:
             return plans
@@ -162,6 +166,44 @@ async def _rebuild(
         for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
         return done
+
+
+@noun.command()
+@partition_option("Only this one")
+@data_option
+@json_option
+@click.pass_obj
+def snapshot(invocation: Invocation, *, partitions: tuple[int, ...]) -> None:
+    """Write what the outcomes come to so far into the topic of snapshots, so that a rebuild need not fold them again.
+
+    Workers notice nothing. It is made from the outcomes, not from the tables, and begins at the snapshot of before.
+    """
+    with Bars(invocation) as bars:
+        rows = asyncio.run(_snapshot(invocation, partitions, bars))
+    invocation.output.table(rows, {"partition": "partition", "applied": "applied", "chunks": "records"})
+
+
+async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bars) -> list[dict[str, object]]:
+    from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
+    from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+
+    done: list[dict[str, object]] = []
+    async with opened_state(invocation.settings()) as state:
+        lineage = state.views.lineage
+        await state.log.partitions(SNAPSHOTS)
+        snapshots = Snapshots(state.log, lineage=lineage)
+        for partition in _chosen(state, partitions):
+            plan = await Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage).look(partition)
+            with scratch() as fold:
+                base = snapshots.base(partition, fold[0])
+                folding = Folding(state.log, fold[0], partition, into=partition, lineage=lineage, base=base)
+                await folding.begin()
+                await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, bars, plan))
+                chunks = await snapshots.write(partition, folding, fold)
+            done.append({"partition": partition, "applied": folding.applied, "chunks": chunks})
+    return done
 
 
 @noun.command(name="export")
@@ -251,7 +293,8 @@ def _opened(file: Path) -> IO[bytes]:
 
 
 async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
-    from interaction_router.application.copies import Copies, read_lines  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.rowlines import read_lines  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
 
     done: list[dict[str, object]] = []
@@ -286,14 +329,20 @@ def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:
     return sorted(set(partitions)) or range(count)
 
 
+def _base(plan: "Rebuilding") -> str:
+    if plan.shadow >= 0:
+        return f"a rebuild broken off at {plan.shadow}"
+    return "the start" if plan.snapshot < 0 else f"the snapshot of {plan.snapshot}"
+
+
 def _plan(plan: "Rebuilding", after: int | None) -> dict[str, object]:
     return {
         "partition": plan.partition,
         "state": plan.reason or "usable",
         "applied": plan.applied,
         "up_to": plan.up_to if after is None else after,
-        "outcomes": max(0, plan.bounds.end - plan.bounds.first),
-        "shadow": "none" if plan.shadow < 0 else f"goes on from {plan.shadow}",
+        "outcomes": plan.bounds.end - plan.bounds.first,
+        "base": _base(plan),
     }
 
 

@@ -16,6 +16,7 @@ from interaction_router.adapters.kafka.failures import APPLY, translated, transl
 from interaction_router.adapters.kafka.requests import AlterTopicConfigs, DescribeTopics
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Log
@@ -94,6 +95,7 @@ def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
         _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES) | _STAMPED_BY_BROKER, fixed=True),
         _topic(settings, OUTCOMES, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
+        _topic(settings, SNAPSHOTS, _compacting() | {"max.message.bytes": str(INTERNAL_RECORD_BYTES)}, fixed=True),
     ]
 
 
