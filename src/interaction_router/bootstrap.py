@@ -402,6 +402,10 @@ class Topics(Protocol):
         """Mend what can be mended."""
         ...
 
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
+        ...
+
 
 @asynccontextmanager
 async def topics_of(settings: Settings, *, create: bool = False) -> AsyncIterator[Topics]:

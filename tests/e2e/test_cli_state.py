@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
-from interaction_router.application.views import STATE
+from interaction_router.application.views import STATE, UPDATES
 from interaction_router.bootstrap import State, opened_state
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Outgoing, Writes, shadow_of
@@ -315,6 +316,32 @@ def trim_outcomes(program: Program) -> None:
                 " AND offset < (SELECT max(offset) FROM record WHERE stream = ?1 AND partition = ?2)",
                 (stream, partition),
             )
+
+
+def test_outcomes_that_a_snapshot_has_can_go(fed: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that would need them stops and says so, and decides nothing twice."""
+    monkeypatch.setattr("interaction_router.application.snapshots.KEPT", 1)
+    before = behind_the_back(fed, all_rows)
+    behind_the_back(fed, empty)
+    held = len(fed.records(OUTCOMES))
+    assert fed("state", "snapshot", "--trim").code == 0
+    assert len(fed.records(OUTCOMES)) == held  # of tables that are behind, nothing goes
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert behind_the_back(fed, all_rows) == before
+    assert fed("state", "snapshot", "--trim").code == 0
+    assert len(fed.records(OUTCOMES)) == PARTITIONS
+    fed.feed(sms("later", "+27821234561"))
+    assert fed("state", "verify").code == 0
+    updates = {record.value for _, record in fed.records(UPDATES)}
+
+    behind_the_back(fed, empty)
+    stopped = fed("contacts", "save", "c9", "--tenant", "acme", "--no-addresses")
+    assert stopped.err.startswith("error: outcomes_trimmed: ")
+    assert "state rebuild" in stopped.err
+    assert fed("state", "rebuild", "--yes").code == 0
+    fed.feed()
+    assert fed("state", "verify").code == 0
+    assert {record.value for _, record in fed.records(UPDATES)} == updates
 
 
 def test_half_a_snapshot_is_none(fed: Program) -> None:

@@ -103,6 +103,11 @@ class Folding:
         return loaded.applied, head, outcome, lineage
 
     @property
+    def outcome(self) -> int:
+        """The offset of the outcome that is folded last, -1 for none."""
+        return self._outcome
+
+    @property
     def log_time_ms(self) -> int:
         """The log time of what is folded last."""
         return self._head.log_time_ms

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from interaction_router.application.folding import Base, Folding
-from interaction_router.application.outcomes import read_range
+from interaction_router.application.outcomes import OUTCOMES, read_range
 from interaction_router.application.rowlines import lines_of, read_lines, take_line
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Log, Outgoing, Received, Tables, Upkeep, Writes
@@ -20,6 +20,9 @@ from interaction_router.ports import Log, Outgoing, Received, Tables, Upkeep, Wr
 SNAPSHOTS: Final = "internal.snapshots"
 CHUNK_BYTES: Final = 512 * 1024
 """A chunk is closed behind the line that passes this; a record may be larger by one row."""
+
+KEPT: Final = 1000
+"""Outcomes that are never removed: a takeover looks at the last ones for what was not told yet."""
 
 _MANIFEST: Final = b"manifest"
 _BACK: Final = 64
@@ -114,6 +117,22 @@ class Snapshots:
         if old:
             await self._log.append(SNAPSHOTS, partition, old)
         return number
+
+    async def read_back(self, partition: int, tables: Tables, into: int) -> None:
+        """See that the latest snapshot is whole, in a partition of a scratch.
+
+        Raises:
+            FatalError: it is not, or there is none.
+        """
+        snapshot = await self.latest(partition)
+        if snapshot is None:
+            raise FatalError("snapshot_unreadable", f"The snapshot of partition {partition} is gone.", "Try again.")
+        await self.restore(snapshot, partition, tables, into)
+
+    async def removable(self, partition: int, outcome: int) -> int:
+        """Return the offset before which no outcome is needed, where `outcome` is the last one in the latest snapshot."""
+        first, end = await self._log.bounds(OUTCOMES, partition)
+        return max(first, min(outcome + 1, end - KEPT))
 
     async def _chunks(self, partition: int, start: int, end: int) -> AsyncIterator[Received]:
         while start < end:

@@ -170,26 +170,39 @@ async def _rebuild(
 
 @noun.command()
 @partition_option("Only this one")
+@click.option("--trim", is_flag=True, help="Then remove the outcomes that no rebuild needs any more, for good.")
 @data_option
 @json_option
 @click.pass_obj
-def snapshot(invocation: Invocation, *, partitions: tuple[int, ...]) -> None:
+def snapshot(invocation: Invocation, *, partitions: tuple[int, ...], trim: bool) -> None:
     """Write what the outcomes come to so far into the topic of snapshots, so that a rebuild need not fold them again.
 
     Workers notice nothing. It is made from the outcomes, not from the tables, and begins at the snapshot of before.
     """
     with Bars(invocation) as bars:
         rows = asyncio.run(_snapshot(invocation, partitions, bars))
-    invocation.output.table(rows, {"partition": "partition", "applied": "applied", "chunks": "records"})
+    if trim:
+        asyncio.run(_trim(invocation, {int(row["partition"]): int(row["removable"]) for row in rows}))
+    columns = {"partition": "partition", "applied": "applied", "chunks": "records", "removable": "outcomes needed from"}
+    invocation.output.table(rows, columns)
 
 
-async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bars) -> list[dict[str, object]]:
+async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
+    from interaction_router.application.outcomes import OUTCOMES  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import topics_of  # noqa: PLC0415 - likewise
+
+    async with topics_of(invocation.settings()) as topics:
+        await topics.trim(OUTCOMES, ends)
+
+
+async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bars) -> list[dict[str, int]]:
     from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
     from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+    from interaction_router.ports import shadow_of  # noqa: PLC0415 - likewise
 
-    done: list[dict[str, object]] = []
+    done: list[dict[str, int]] = []
     async with opened_state(invocation.settings()) as state:
         lineage = state.views.lineage
         await state.log.partitions(SNAPSHOTS)
@@ -202,7 +215,10 @@ async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bar
                 await folding.begin()
                 await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, bars, plan))
                 chunks = await snapshots.write(partition, folding, fold)
-            done.append({"partition": partition, "applied": folding.applied, "chunks": chunks})
+                await snapshots.read_back(partition, fold[0], shadow_of(partition))
+            behind = plan.applied is None or plan.applied < plan.up_to
+            needed = plan.bounds.first if behind else await snapshots.removable(partition, folding.outcome)
+            done.append({"partition": partition, "applied": folding.applied, "chunks": chunks, "removable": needed})
     return done
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from aiokafka import errors
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka import TopicPartition, errors
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 
@@ -167,6 +167,14 @@ class TopicAdmin:
             await self._alter([d for d in done if d.kind == "config"])
             await self._shown([by_stream[stream] for stream in {d.stream for d in done}])
         return Applied(done, [difference for difference in differences if not difference.mendable])
+
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
+        topic = self._topic(stream)
+        with translating("topics"):
+            await self._admin.delete_records(
+                {TopicPartition(topic, partition): RecordsToDelete(end) for partition, end in ends.items()}
+            )
 
     async def _described(self, streams: Sequence[str]) -> dict[str, _Found]:
         """Return the topics that there are."""
