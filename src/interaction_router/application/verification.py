@@ -155,8 +155,10 @@ class Verification:
 
     async def _compared(self, reading: _Reading) -> AsyncIterator[Difference]:
         """Compare all that should be there, then what is there and should not be."""
-        partition = reading.partition
+        partition, count = reading.partition, 0
         async for names in self._scratch_upkeep.names(partition):
+            count += len(names.rows) + len(names.members)
+            self._told(f"rows of {partition}", count, count)
             for difference in await self._rows(reading, names.rows, first=True):
                 yield difference
             for difference in await self._scores(reading, names.members):
