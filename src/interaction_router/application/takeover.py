@@ -78,6 +78,12 @@ class Takeover:
                     f"The tables of partition {self._partition} have outcome {fold.outcome}, the log ends at {bounds.end}.",
                     "The topic was made anew or has lost records. See `interaction-router state rebuild`.",
                 )
+            if bounds.first > fold.outcome + 1:
+                raise FatalError(
+                    "outcomes_trimmed",
+                    f"The tables of partition {self._partition} lack outcomes from {fold.outcome + 1} on, and those begin at {bounds.first}.",
+                    "Run `interaction-router state rebuild`: it goes on from the latest snapshot.",
+                )
             await self._fold_up_to(bounds, fold)
             if (await self._tables_now()).applied == fold.applied:
                 return await self._standpoint(fold, bounds.end)

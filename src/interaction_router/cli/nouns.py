@@ -27,6 +27,7 @@ NOUNS: Final = {
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
     "topics": Noun(SET_UP, "Create and check the topics."),
     "doctor": Noun(SET_UP, "Look for what is wrong with the servers, and say what to do."),
+    "state": Noun(SET_UP, "Compare the tables with the outcomes, and make them anew."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),
     "completion": Noun(SET_UP, "Print the completion script of a shell."),
 }
