@@ -1,9 +1,11 @@
 """What the application needs of the outside: the log and the tables, each with an embedded and a real adapter."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from interaction_router.domain.events import Outcome
 from interaction_router.domain.rows import RowKey
 
 
@@ -133,6 +135,30 @@ class Clock(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Hears what the stages do, a call a batch, and decides nothing by it."""
+
+    def decided(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of a batch's outcomes, once they stand."""
+        ...
+
+    def looked_up(self, *, hits: int, misses: int) -> None:
+        """Take note of rows that were wanted: in memory, and not."""
+        ...
+
+    def cached(self, partition: int, rows: int) -> None:
+        """Take note of how many rows of the partition are in memory."""
+        ...
+
+    def taking_over(self) -> AbstractContextManager[None]:
+        """Measure a takeover, which is what the context does."""
+        ...
+
+    def ticked(self, conversations: int) -> None:
+        """Take note of a tick for so many conversations."""
+        ...
+
+
 class Stage(Protocol):
     """What a shell drives: it hands over each partition's records in order, a batch at a time.
 
@@ -151,6 +177,10 @@ class Stage(Protocol):
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Return where the stage itself knows to start, None where the shell's own committed offset does."""
+        ...
+
+    def progress(self, stream: str, partition: int) -> int:
+        """Return a number that changes whenever a long call for the partition, such as a takeover, gets on."""
         ...
 
     def forget(self, stream: str, partition: int) -> None:

@@ -15,7 +15,7 @@ from interaction_router.domain.ids import Place
 from interaction_router.domain.messages import LogRecord, Origin
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
 from interaction_router.domain.turn import NotLoaded
-from interaction_router.ports import Log, Outgoing, Received, Tables
+from interaction_router.ports import Log, Observer, Outgoing, Received, Tables
 from interaction_router.wire.codec import decode_log_record
 
 Decided: TypeAlias = tuple[int, LogRecord, Decision, Origin | None]
@@ -41,8 +41,16 @@ class Standpoint:
 class Ownership:
     """One takeover of one partition: cache, position and expected offset. Any failure is the end of it."""
 
-    def __init__(
-        self, log: Log, tables: Tables, views: Views, at: Standpoint, *, cache_rows: int, doubted: Iterable[RowKey] = ()
+    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
+        self,
+        log: Log,
+        tables: Tables,
+        views: Views,
+        at: Standpoint,
+        *,
+        observer: Observer,
+        cache_rows: int,
+        doubted: Iterable[RowKey] = (),
     ) -> None:
         """Go on from where the takeover has brought the partition; `doubted` is what that wrote to the state topic."""
         self.partition = at.partition
@@ -54,7 +62,8 @@ class Ownership:
         self._lineage = at.lineage
         self._expected = at.expected
         self._outcome = at.outcome
-        self._store = RowStore(tables, at.partition, applied=at.applied, cache_rows=cache_rows)
+        self._observer = observer
+        self._store = RowStore(tables, at.partition, observer, applied=at.applied, cache_rows=cache_rows)
         self._doubted = set(doubted)
         self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
@@ -124,6 +133,7 @@ class Ownership:
         if not self._decided:
             return
         outcomes = await self._write_outcomes()
+        self._observer.decided(outcomes)
         updates, letters = self._views.updates(self.partition, outcomes)
         await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
         await append_batches(self._log, (LOG, self._views.sends(self.partition, outcomes)))

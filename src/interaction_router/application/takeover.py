@@ -52,7 +52,8 @@ class _Fold:
 class Takeover:
     """Brings one partition's views and tables to the end of its outcomes.
 
-    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is.
+    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is; `folded`
+    counts the outcomes that it has folded, and so tells that it gets on.
     """
 
     def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
@@ -62,6 +63,7 @@ class Takeover:
         self._views = views
         self._partition = partition
         self.wrote: set[RowKey] = set()
+        self.folded = 0
 
     async def run(self) -> Standpoint:
         """Return where to go on.
@@ -147,6 +149,7 @@ class Takeover:
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
+        self.folded += len(outcomes)
         return {key for key, row in changed.items() if isinstance(row, Conversation)} if last > done else set()
 
     async def _perhaps_unwritten(self, bounds: Bounds, fold: _Fold, done: int) -> set[RowKey]:
