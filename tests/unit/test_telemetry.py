@@ -134,11 +134,14 @@ def test_a_partition_that_is_gone_is_told_no_more() -> None:
     families = text_string_to_metric_families(told.exposition([state], ready=True, now_ms=4_000).decode())
     samples = {sample.name: (sample.labels, sample.value) for family in families for sample in family.samples}
     lane = {"stage": "assignment", "stream": "internal.log", "partition": "3"}
-    assert samples["interaction_router_lag_records"] == (lane, 4)
-    assert samples["interaction_router_lag_seconds"] == (lane, 2)
-    assert samples["interaction_router_standstill_seconds"] == (lane, 1.5)
-    assert samples["interaction_router_partitions"] == ({"stage": "assignment"}, 1)
-    assert samples["interaction_router_ready"] == ({}, 1)
+    wanted: dict[str, tuple[dict[str, str], float]] = {
+        "interaction_router_lag_records": (lane, 4),
+        "interaction_router_lag_seconds": (lane, 2),
+        "interaction_router_standstill_seconds": (lane, 1.5),
+        "interaction_router_partitions": ({"stage": "assignment"}, 1),
+        "interaction_router_ready": ({}, 1),
+    }
+    assert {name: samples[name] for name in wanted} == wanted
     assert 'partition="3"' not in told.exposition([], ready=False, now_ms=4_000).decode()
 
 
