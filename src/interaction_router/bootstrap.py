@@ -1,6 +1,7 @@
 """The only wiring: settings to clients to application objects."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.examination import examine_progress
+from interaction_router.adapters.failpoints import Failpoints
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
@@ -44,8 +46,10 @@ from interaction_router.domain.errors import FatalError, RetryableError, RouterE
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Clock, Log, Observer, Stage, Tables
 from interaction_router.settings import Settings
+from interaction_router.settings.failpoints import parse_failpoints
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
+_LOGGER = logging.getLogger("interaction_router.bootstrap")
 COMPACTED = frozenset({AGENTS, STATE})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
@@ -112,6 +116,7 @@ async def build_router(
         intake_settings(settings),
         partitions=partitions,
         lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
+        observer=observer,
     )
     assignment = AssignmentStage(
         log,
@@ -248,12 +253,21 @@ async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callab
     async with kafka_log(settings) as log, redis_tables(settings) as tables:
         await check_topics(log, settings.channels)
         measured = MeasuredLog(log, meters, watch), MeasuredTables(tables, meters, watch)
-        router = await build_router(settings, *measured, clock, meters)
+        observer = _observer(settings, meters)
+        router = await build_router(settings, *measured, clock, observer)
         stages = {role: MeasuredStage(stage, role, meters, watch) for role, stage in router.stages(roles).items()}
-        shell = FaustShell(_shell_options(settings), stages, on_ready=on_ready)
+        shell = FaustShell(_shell_options(settings), stages, on_ready=on_ready, observer=observer)
         probes = Probes(shell, meters, clock, stall_limit_s=settings.worker.stall_limit.total_seconds())
         with serving(settings.worker, probes.pages()):
             await _run_shell(shell, router.run_timers(roles), _every(_PULSE_EVERY_S, probes.pulse))
+
+
+def _observer(settings: Settings, meters: Meters) -> Observer:
+    """Return who hears what the stages do: the meters alone, where no test wants the worker to die."""
+    if settings.failpoints is None:
+        return meters
+    _LOGGER.warning("failpoints_set", extra={"failpoints": settings.failpoints})
+    return Failpoints(parse_failpoints(settings.failpoints), meters)
 
 
 async def _run_shell(shell: FaustShell, *timers: Coroutine[None, None, None]) -> None:

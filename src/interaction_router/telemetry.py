@@ -12,9 +12,12 @@ from typing import Final, Literal
 
 import orjson
 
+from interaction_router.ports import Gap
+
 EVENTS: Final[Mapping[str, str]] = {
     "agent_record_refused": "A record of the agents' topic is no agent record and counts for nothing.",
     "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
+    "failpoints_set": "The setting `failpoints` is set: this worker is to die, hang or fail. Never so in production.",
     "goes_on": "What was away is back: all partitions go on.",
     "partition_retried": "A partition tries again what a server has not answered.",
     "producer_replaced": "The fate of an append is unknown: nothing more is sent by the producer that it was with.",
@@ -58,6 +61,13 @@ BATCH_RECORDS: Final = Metric("batch_records", "histogram", "Records of a batch.
 BATCH_SECONDS: Final = Metric(
     "batch_seconds", "histogram", "Time of a batch, other partitions' turns included.", ("stage",), _SECONDS
 )
+STEP_SECONDS: Final = Metric(
+    "step_seconds",
+    "histogram",
+    "Time of a batch's step; `load` reads and parses, `apply` writes the tables; other partitions' turns included.",
+    ("stage", "step"),
+    _SECONDS,
+)
 DECISIONS: Final = Metric(
     "decisions",
     "counter",
@@ -85,6 +95,7 @@ METRICS: Final[Sequence[Metric]] = (
     STANDSTILL,
     BATCH_RECORDS,
     BATCH_SECONDS,
+    STEP_SECONDS,
     DECISIONS,
     DEAD_LETTERS,
     TAKEOVERS,
@@ -99,6 +110,44 @@ METRICS: Final[Sequence[Metric]] = (
 )
 """Every metric, in the order of the reference page."""
 
+GAPS: Final[Mapping[Gap, str]] = {
+    "polled": "Assignment has a batch in hand; nothing is done.",
+    "rows_loaded": "The rows that the batch touches are loaded.",
+    "decided": "The batch is decided, in memory only.",
+    "outcomes_produced": "The outcomes are on their way; nobody has said that they stand.",
+    "outcomes_acknowledged": "The outcomes stand: from here on it is so.",
+    "updates_acknowledged": "Updates and dead letters are written.",
+    "sends_acknowledged": "What goes to other homes is in their logs.",
+    "tables_sent": "The rows are on their way to the tables; their answer is not read.",
+    "tables_applied": "The tables have the batch.",
+    "state_written": "The state topic has it; the position is not moved on.",
+    "intake_polled": "Intake has a batch in hand; nothing is done.",
+    "intake_read": "Its records are parsed, the owners of their endpoints looked up.",
+    "intake_produced": "Log records and dead letters are on their way.",
+    "intake_before_merge": "What came before a merge is appended, the merge is not.",
+    "intake_appended": "The batch is appended; the group's offset is not moved on.",
+    "committed": "The group's offsets are moved on.",
+    "takeover_begun": "A takeover has read nothing yet.",
+    "takeover_told": "It has repeated updates, dead letters and sends of outcomes that the tables lack.",
+    "takeover_applied": "It has folded some of them into the tables.",
+    "takeover_state_written": "It has written the state topic again.",
+    "taken_over": "The takeover is done; nothing is decided yet.",
+}
+"""The gaps between two effects; in each, the setting `failpoints` can let the process die, hang or fail."""
+
+STEPS: Final[Mapping[Gap, tuple[str, str]]] = {
+    "rows_loaded": ("assignment", "load"),
+    "decided": ("assignment", "decide"),
+    "outcomes_acknowledged": ("assignment", "outcomes"),
+    "updates_acknowledged": ("assignment", "updates"),
+    "sends_acknowledged": ("assignment", "sends"),
+    "tables_applied": ("assignment", "apply"),
+    "state_written": ("assignment", "state"),
+    "intake_read": ("intake", "read"),
+    "intake_appended": ("intake", "append"),
+}
+"""The steps that are measured: stage and step, by the gap that each ends at."""
+
 _INTRODUCTION: Final = """\
 # Metrics and log events
 
@@ -108,6 +157,10 @@ A worker serves `/metrics` (Prometheus), `/livez` and `/readyz` on `worker.web_h
 `/readyz` answer 200, or 503 with the reasons. A dashboard and alert rules are in `deploy/`, what to do about an alert in
 `docs/runbooks/`. The process's own memory, time and files (`process_*`) are there besides.
 """
+
+_GAPS_SAY: Final = """\
+For tests of the program itself: `INTERACTION_ROUTER_FAILPOINTS='outcomes_acknowledged=die@3;tables_applied=hang'` lets
+a worker die (SIGKILL) the third time that it gets there, and hang the first time; `fail` lets a server not answer."""
 
 
 def full_name(metric: Metric) -> str:
@@ -123,6 +176,8 @@ def reference_page() -> str:
         lines.append(f"| `{full_name(metric)}` | {metric.kind} | {labels} | {metric.caption} |")
     lines += ["", "## Log events", "", "| event | what it says |", "|---|---|"]
     lines += [f"| `{name}` | {caption} |" for name, caption in EVENTS.items()]
+    lines += ["", "## Gaps between effects", "", _GAPS_SAY, "", "| gap | what is so there |", "|---|---|"]
+    lines += [f"| `{name}` | {caption} |" for name, caption in GAPS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric as Family
@@ -13,7 +13,10 @@ from prometheus_client.registry import Collector
 from interaction_router import telemetry
 from interaction_router.application.health import LaneState
 from interaction_router.domain.events import AliasMade, Conflicted, Outcome, RowGone, RowPut
+from interaction_router.ports import Gap
 from interaction_router.telemetry import PREFIX, Metric
+
+T = TypeVar("T")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,6 +47,22 @@ class Meters:
         self._unavailable = _counter(telemetry.UNAVAILABLE, registry)
         self._ticks = _counter(telemetry.TICKS, registry)
         self._rows: dict[int, int] = {}
+        seconds = _histogram(telemetry.STEP_SECONDS, registry)
+        self._steps = {gap: seconds.labels(*step) for gap, step in telemetry.STEPS.items()}
+        self._since_s: dict[int | str, float] = {}
+
+    async def reached(self, gap: Gap, at: int | str) -> None:
+        """Measure the step that ends there."""
+        now_s = time.perf_counter()
+        step = self._steps.get(gap)
+        if step is not None:
+            step.observe(now_s - self._since_s.get(at, now_s))
+        self._since_s[at] = now_s
+
+    async def during(self, gap: Gap, effect: Awaitable[T]) -> T:
+        """Let it happen."""
+        del gap
+        return await effect
 
     def decided(self, outcomes: Sequence[Outcome]) -> None:
         """Count a batch's decisions by their rules."""

@@ -70,12 +70,13 @@ class AssignmentStage:
     async def _own(self, partition: int) -> Ownership:
         held = self._held.get(partition)
         if held is None:
-            takeover = Takeover(self._log, self._tables, self._views, partition)
+            takeover = Takeover(self._log, self._tables, self._views, partition, self._observer)
             self._taking[partition] = takeover
             try:
                 with self._observer.taking_over():
                     at = await takeover.run()
                     await self._set_policy(partition)
+                    await self._observer.reached("taken_over", partition)
             except BaseException:
                 self._doubt(partition, takeover.wrote)
                 raise

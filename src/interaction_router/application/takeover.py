@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Standpoint
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
     DEAD_LETTERS,
     HEAD,
@@ -32,7 +33,7 @@ from interaction_router.domain.rows import (
     conversation_key,
 )
 from interaction_router.domain.turn import NotLoaded
-from interaction_router.ports import Bounds, Log, Tables
+from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
@@ -56,8 +57,9 @@ class Takeover:
     counts the outcomes that it has folded, and so tells that it gets on.
     """
 
-    def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
+    def __init__(self, log: Log, tables: Tables, views: Views, partition: int, observer: Observer = UNOBSERVED) -> None:
         """Nothing is read before `run`."""
+        self._observer = observer
         self._log = log
         self._tables = tables
         self._views = views
@@ -71,6 +73,7 @@ class Takeover:
         Raises: RetryableError where a server does not answer or another owner is still at it; FatalError where the
         tables are of another log, or further than the outcomes are.
         """
+        await self._observer.reached("takeover_begun", self._partition)
         for _ in range(_ATTEMPTS):
             fold = await self._tables_now()
             bounds = await self._log.bounds(OUTCOMES, self._partition)
@@ -139,6 +142,7 @@ class Takeover:
         updates, letters = views.updates(partition, again)
         await append_batches(log, (UPDATES, updates), (DEAD_LETTERS, letters))
         await append_batches(log, (LOG, views.sends(partition, again)))
+        await self._observer.reached("takeover_told", partition)
         before = await self._rows_before(outcomes, fold.applied)
         changed = _folded(before, outcomes, fold.head)
         policy = changed.get(POLICY, before.get(POLICY))
@@ -149,6 +153,7 @@ class Takeover:
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
+        await self._observer.reached("takeover_applied", partition)
         self.folded += len(outcomes)
         return {key for key, row in changed.items() if isinstance(row, Conversation)} if last > done else set()
 
@@ -177,6 +182,7 @@ class Takeover:
         rows = await self._load(keys, fold.applied)
         self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
         await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
+        await self._observer.reached("takeover_state_written", self._partition)
 
     async def _rows_before(self, outcomes: Sequence[Outcome], applied: int) -> dict[RowKey, Row | None]:
         """Load what the fold of the outcomes reads, and what the rows that they replace were."""

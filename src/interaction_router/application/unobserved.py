@@ -1,14 +1,25 @@
 """`ports.Observer` where nobody looks."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import Final, TypeVar
 
 from interaction_router.domain.events import Outcome
+from interaction_router.ports import Gap
+
+T = TypeVar("T")
 
 
 class Unobserved:
     """Takes note of nothing."""
+
+    async def reached(self, gap: Gap, at: int | str) -> None:
+        """Do nothing."""
+
+    async def during(self, gap: Gap, effect: Awaitable[T]) -> T:
+        """Let it happen."""
+        del gap
+        return await effect
 
     def decided(self, outcomes: Sequence[Outcome]) -> None:
         """Do nothing."""

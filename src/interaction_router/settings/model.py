@@ -5,8 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
 
+from interaction_router.settings.failpoints import checked_failpoints
 from interaction_router.settings.kinds import (
     Address,
     BootstrapServers,
@@ -260,6 +261,10 @@ class Settings(Section):
     embedded: EmbeddedSettings = Field(default_factory=EmbeddedSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     receivers: ReceiversSettings = Field(default_factory=ReceiversSettings)
+    failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
+        None,
+        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
+    )
     tenants: Mapping[Annotated[Tenant, Key("tenant")], TenantSettings] = Field(
         default_factory=dict, description="What is special to each tenant; one that is not here has none of it."
     )

@@ -12,8 +12,9 @@ from aiokafka.structs import TopicPartition
 
 from interaction_router.adapters.kafka.lane import Lane, Waiting
 from interaction_router.application.health import LaneState
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Received, Stage
+from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Duty:
     waiting: Waiting
     on_ready: Callable[[int], None]
     on_failure: Callable[[BaseException], None]
+    observer: Observer = UNOBSERVED
 
     def stream(self, place: TopicPartition) -> str:
         """Return the topic without its namespace."""
@@ -140,6 +142,7 @@ class Lanes:
             logger.warning("commit_failed", extra={"role": self._duty.role, "error": type(error).__name__})
         else:
             self._kept.update(offsets)
+            await self._duty.observer.reached("committed", self._duty.role)
 
     def check_progress(self) -> None:
         """End the process where a lane stands still, so that a new one can start."""

@@ -25,8 +25,9 @@ from interaction_router.adapters.kafka.failures import translated
 from interaction_router.adapters.kafka.lane import Waiting
 from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Extent, Lanes
 from interaction_router.application.health import LaneState
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Received, Stage
+from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class FaustShell:
         stages: Mapping[str, Stage],
         *,
         on_ready: Callable[[str, int], None],
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """Name each stage's role.
 
@@ -79,6 +81,7 @@ class FaustShell:
         self._options = options
         self._stages = stages
         self._on_ready = on_ready
+        self._observer = observer
         self._apps: list[StageApp] = []
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -153,6 +156,7 @@ class FaustShell:
             waiting=waiting,
             on_ready=lambda partitions: self._on_ready(role, partitions),
             on_failure=self.fail,
+            observer=self._observer,
         )
         return StageApp(duty, self._options)
 
