@@ -71,7 +71,7 @@ STEP_SECONDS: Final = Metric(
 DECISIONS: Final = Metric(
     "decisions",
     "counter",
-    "Records decided, by each rule that the decision says; `none` changed nothing, `refused` became a dead letter.",
+    "Records decided, by the rule of their first update; `none` has no update, `refused` became a dead letter.",
     ("rule",),
 )
 DEAD_LETTERS: Final = Metric("dead_letters", "counter", "Records written to the dead letters.", ("stage", "code"))

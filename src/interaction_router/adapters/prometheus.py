@@ -12,12 +12,13 @@ from prometheus_client.registry import Collector
 
 from interaction_router import telemetry
 from interaction_router.application.health import LaneState
-from interaction_router.domain.events import AliasMade, Conflicted, Outcome, RowGone, RowPut
+from interaction_router.domain.events import AliasMade, Conflicted, Decision, Outcome, RowGone, RowPut
 from interaction_router.ports import Gap
 from interaction_router.telemetry import PREFIX, Metric
 
 T = TypeVar("T")
 
+_WITHOUT_RULE: Final = (RowPut, RowGone, Conflicted, AliasMade)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -66,19 +67,7 @@ class Meters:
 
     def decided(self, outcomes: Sequence[Outcome]) -> None:
         """Count a batch's decisions by their rules."""
-        counts: Counts[str] = Counts()
-        for outcome in outcomes:
-            decision = outcome.decision
-            if decision.refusal is not None:
-                counts["refused"] += 1
-                continue
-            rules = {
-                event.now.rule
-                for event in decision.events
-                if not isinstance(event, RowPut | RowGone | Conflicted | AliasMade)
-            }
-            counts.update(rules or ("none",))
-        for rule, count in counts.items():
+        for rule, count in Counts([_rule(outcome.decision) for outcome in outcomes]).items():
             self._decisions.labels(rule).inc(count)
 
     def looked_up(self, *, hits: int, misses: int) -> None:
@@ -158,6 +147,16 @@ class _WithoutCreated(Collector):
         for family in self._registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
+
+
+def _rule(decision: Decision) -> str:
+    """Return what the decision's first update says."""
+    if decision.refusal is not None:
+        return "refused"
+    for event in decision.events:
+        if not isinstance(event, _WITHOUT_RULE):
+            return event.now.rule
+    return "none"
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
