@@ -153,8 +153,8 @@ class Takeover:
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
-        await self._observer.reached("takeover_applied", partition)
         self.folded += len(outcomes)
+        await self._observer.reached("takeover_applied", partition)
         return {key for key, row in changed.items() if isinstance(row, Conversation)} if last > done else set()
 
     async def _perhaps_unwritten(self, bounds: Bounds, fold: _Fold, done: int) -> set[RowKey]:
