@@ -254,6 +254,10 @@ class Settings(Section):
         description="How long a closed conversation is in the lists that people look through; `off`: for ever. "
         "Written to the log likewise.",
     )
+    failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
+        None,
+        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
+    )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
@@ -261,10 +265,6 @@ class Settings(Section):
     embedded: EmbeddedSettings = Field(default_factory=EmbeddedSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     receivers: ReceiversSettings = Field(default_factory=ReceiversSettings)
-    failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
-        None,
-        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
-    )
     tenants: Mapping[Annotated[Tenant, Key("tenant")], TenantSettings] = Field(
         default_factory=dict, description="What is special to each tenant; one that is not here has none of it."
     )
