@@ -1,14 +1,17 @@
 """The only wiring: settings to clients to application objects."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
+
+from prometheus_client import CollectorRegistry
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
@@ -17,10 +20,14 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.examination import examine_progress
+from interaction_router.adapters.failpoints import Failpoints
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
+from interaction_router.adapters.measured import MeasuredLog, MeasuredStage, MeasuredTables
+from interaction_router.adapters.probes import Probes, serving
+from interaction_router.adapters.prometheus import Meters
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
@@ -38,16 +45,20 @@ from interaction_router.application.intake import (
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
+from interaction_router.ports import Clock, Log, Observer, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
+from interaction_router.settings.failpoints import parse_failpoints
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
+_LOGGER = logging.getLogger("interaction_router.bootstrap")
 COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
+_PULSE_EVERY_S = 0.5
 _PATIENCE = timedelta(seconds=60)
 
 
@@ -96,7 +107,9 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def build_router(settings: Settings, log: Log, tables: Tables, clock: Clock) -> Router:
+async def build_router(
+    settings: Settings, log: Log, tables: Tables, clock: Clock, observer: Observer = UNOBSERVED
+) -> Router:
     """Return the router on a log whose topics are there; the agents are read to their end."""
     partitions = await log.partitions(LOG)
     lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
@@ -109,6 +122,7 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         intake_settings(settings),
         partitions=partitions,
         lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
+        observer=observer,
     )
     assignment = AssignmentStage(
         log,
@@ -117,6 +131,7 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
+        observer=observer,
     )
     return Router(log, tables, clock, intake, assignment, agents)
 
@@ -229,32 +244,55 @@ async def redis_tables(settings: Settings) -> AsyncIterator[RedisTables]:
 async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callable[[int], None]) -> None:
     """Run the stages of these roles on Kafka and Redis until cancelled; then finish what is under way.
 
-    `ready` hears how many partitions the worker has, once each of its roles has been given its own.
+    `ready` hears how many partitions the worker has, once each of its roles has been given its own and has taken them
+    over.
     """
-    assigned: dict[str, int] = {}
+    had: dict[str, int] = {}
 
-    def on_assigned(role: str, partitions: int) -> None:
-        first = role not in assigned
-        assigned[role] = partitions
-        if first and len(assigned) == len(roles):
-            ready(assigned.get("assignment", partitions))
+    def on_ready(role: str, partitions: int) -> None:
+        first = role not in had
+        had[role] = partitions
+        if first and len(had) == len(roles):
+            ready(had.get("assignment", partitions))
 
+    meters, watch, clock = Meters(CollectorRegistry()), time.perf_counter, SystemClock()
     async with kafka_log(settings) as log, redis_tables(settings) as tables:
         await check_topics(log, settings.channels)
-        router = await build_router(settings, log, tables, SystemClock())
-        shell = FaustShell(_shell_options(settings), router.stages(roles), on_assigned=on_assigned)
-        timers = asyncio.create_task(router.run_timers(roles), name="timers")
-        timers.add_done_callback(lambda task: None if task.cancelled() else shell.stop())
-        running = asyncio.create_task(shell.run(), name="shell")
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            shell.stop()
-            await running
-        finally:
-            timers.cancel()
+        measured = MeasuredLog(log, meters, watch), MeasuredTables(tables, meters, watch)
+        observer = _observer(settings, meters)
+        router = await build_router(settings, *measured, clock, observer)
+        stages = {role: MeasuredStage(stage, role, meters, watch) for role, stage in router.stages(roles).items()}
+        shell = FaustShell(_shell_options(settings), stages, on_ready=on_ready, observer=observer)
+        probes = Probes(shell, meters, clock, stall_limit_s=settings.worker.stall_limit.total_seconds())
+        with serving(settings.worker, probes.pages()):
+            await _run_shell(shell, router.run_timers(roles), _every(_PULSE_EVERY_S, probes.pulse))
+
+
+def _observer(settings: Settings, meters: Meters) -> Observer:
+    """Return who hears what the stages do: the meters alone, where no test wants the worker to die."""
+    if settings.failpoints is None:
+        return meters
+    _LOGGER.warning("failpoints_set", extra={"failpoints": settings.failpoints})
+    return Failpoints(parse_failpoints(settings.failpoints), meters)
+
+
+async def _run_shell(shell: FaustShell, *timers: Coroutine[None, None, None]) -> None:
+    """Run the shell until it ends or this is cancelled; a timer that ends, ends the shell."""
+    beside = [asyncio.create_task(timer, name="timers") for timer in timers]
+    for task in beside:
+        task.add_done_callback(lambda task: None if task.cancelled() else shell.stop())
+    running = asyncio.create_task(shell.run(), name="shell")
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        shell.stop()
+        await running
+    finally:
+        for task in beside:
+            task.cancel()
+    for task in beside:
         with suppress(asyncio.CancelledError):
-            await timers
+            await task
 
 
 def _shell_options(settings: Settings) -> ShellOptions:

@@ -9,6 +9,7 @@ from interaction_router.application.assignment import Standpoint
 from interaction_router.application.fold import fold as fold_outcomes
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
 from interaction_router.application.rowstore import RowStore
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
     DEAD_LETTERS,
     HEAD,
@@ -30,7 +31,7 @@ from interaction_router.domain.rows import (
     RowKey,
     conversation_key,
 )
-from interaction_router.ports import Bounds, Log, Tables
+from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
@@ -53,16 +54,19 @@ class _Fold:
 class Takeover:
     """Brings one partition's views and tables to the end of its outcomes.
 
-    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is.
+    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is; `folded`
+    counts the outcomes that it has folded, and so tells that it gets on.
     """
 
-    def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
+    def __init__(self, log: Log, tables: Tables, views: Views, partition: int, observer: Observer = UNOBSERVED) -> None:
         """Nothing is read before `run`."""
+        self._observer = observer
         self._log = log
         self._tables = tables
         self._views = views
         self._partition = partition
         self.wrote: set[RowKey] = set()
+        self.folded = 0
 
     async def run(self) -> Standpoint:
         """Return where to go on.
@@ -70,6 +74,7 @@ class Takeover:
         Raises: RetryableError where a server does not answer or another owner is still at it; FatalError where the
         tables are of another log, or further than the outcomes are.
         """
+        await self._observer.reached("takeover_begun", self._partition)
         for _ in range(_ATTEMPTS):
             fold = await self._tables_now()
             bounds = await self._log.bounds(OUTCOMES, self._partition)
@@ -94,7 +99,7 @@ class Takeover:
         counting = Counting(fold.applied)
         done = await self._done(bounds)
         unwritten = await self._perhaps_unwritten(bounds, fold, done)
-        store = RowStore(self._tables, self._partition, applied=fold.applied, cache_rows=_CACHE_ROWS)
+        store = RowStore(self._tables, self._partition, self._observer, applied=fold.applied, cache_rows=_CACHE_ROWS)
         start = max(fold.outcome + 1, bounds.first)
         async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
             counted = list(counting.count(records))
@@ -145,6 +150,7 @@ class Takeover:
         updates, letters = views.updates(partition, again)
         await append_batches(log, (UPDATES, updates), (DEAD_LETTERS, letters))
         await append_batches(log, (LOG, views.sends(partition, again)))
+        await self._observer.reached("takeover_told", partition)
         folded = await fold_outcomes(store, outcomes, fold.head)
         batch = writes(folded.changed, folded.before, folded.policy)
         moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
@@ -154,6 +160,8 @@ class Takeover:
             raise self._moved()
         fold.applied = last
         store.applied_up_to(last)
+        self.folded += len(outcomes)
+        await self._observer.reached("takeover_applied", partition)
         if last <= done:
             return set()
         return {key for key, row in folded.changed.items() if isinstance(row, Conversation)}
@@ -183,6 +191,7 @@ class Takeover:
         rows = await self._load(keys, fold.applied)
         self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
         await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
+        await self._observer.reached("takeover_state_written", self._partition)
 
     async def _load(self, keys: AbstractSet[RowKey], applied: int) -> dict[RowKey, Row | None]:
         if not keys:

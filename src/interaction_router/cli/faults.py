@@ -18,10 +18,10 @@ INTERRUPTED = 130
 
 def exit_code(error: RouterError) -> int:
     """Return the exit code of an error's kind."""
-    from interaction_router.settings import SettingsError  # noqa: PLC0415 - only a failed run needs it
+    from interaction_router.settings import SettingsError, UnusableSettingError  # noqa: PLC0415 - only a failed run
 
     match error:
-        case SettingsError():
+        case SettingsError() | UnusableSettingError():
             return BAD_CONFIGURATION
         case RetryableError():
             return UNAVAILABLE

@@ -16,7 +16,7 @@ from interaction_router.settings.model import (
     TopicsSettings,
     WorkerSettings,
 )
-from interaction_router.settings.problems import Place, Problem, SettingsError
+from interaction_router.settings.problems import Place, Problem, SettingsError, UnusableSettingError
 
 __all__ = [
     "AmiSettings",
@@ -35,6 +35,7 @@ __all__ = [
     "SettingsError",
     "TenantSettings",
     "TopicsSettings",
+    "UnusableSettingError",
     "WorkerSettings",
     "format_duration",
     "load_settings",

@@ -5,8 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
 
+from interaction_router.settings.failpoints import checked_failpoints
 from interaction_router.settings.kinds import (
     Address,
     BootstrapServers,
@@ -252,6 +253,10 @@ class Settings(Section):
         timedelta(days=90),
         description="How long a closed conversation is in the lists that people look through; `off`: for ever. "
         "Written to the log likewise.",
+    )
+    failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
+        None,
+        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
