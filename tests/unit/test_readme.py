@@ -180,7 +180,7 @@ def test_every_type_of_update_is_listed() -> None:
 def _told() -> list[bytes]:
     """Return updates of two conversations and of a contact as the router writes them, some of them twice."""
     decisions = []
-    for conversation in ("0c3e1f6a-0000-8000-8000-000000000001", "0c3e1f6a-0000-8000-8000-000000000002"):
+    for conversation in ("0c3e1f6a-0000-8000-8000-000000000001", "0c3e1f6a-0000-8000-8001-000000000001"):
         now = Standing(conversation, 1, None, "tel:+27821234567", "open", "opened_unlinked")
         events = (
             Opened(now, Entity("acme", "endpoint", "tel:+27821234567"), None),
