@@ -6,7 +6,7 @@ import click
 import orjson
 
 from interaction_router.cli.output import safe
-from interaction_router.domain.errors import RetryableError, RouterError
+from interaction_router.domain.errors import ConfigurationError, RetryableError, RouterError
 
 DONE = 0
 FOUND_A_FAULT = 1
@@ -21,7 +21,7 @@ def exit_code(error: RouterError) -> int:
     from interaction_router.settings import SettingsError, UnusableSettingError  # noqa: PLC0415 - only a failed run
 
     match error:
-        case SettingsError() | UnusableSettingError():
+        case SettingsError() | UnusableSettingError() | ConfigurationError():
             return BAD_CONFIGURATION
         case RetryableError():
             return UNAVAILABLE

@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 
 from interaction_router.adapters.kafka.client import ClientOptions, milliseconds
+from interaction_router.adapters.kafka.connecting import bootstrap
 from interaction_router.adapters.kafka.failures import APPLY, translated, translating
 from interaction_router.adapters.kafka.requests import AlterTopicConfigs, DescribeTopics
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
@@ -124,6 +125,7 @@ class TopicAdmin:
 
     def __init__(self, options: ClientOptions, namespace: str) -> None:
         self._namespace = namespace
+        self._options = options
         self._admin = AIOKafkaAdminClient(**options)
         self._client = AIOKafkaClient(**options)
 
@@ -131,7 +133,7 @@ class TopicAdmin:
         """Connect."""
         with translating("topics"):
             try:
-                await self._client.bootstrap()
+                await bootstrap(self._client, self._options)
                 await self._admin.start()
             except BaseException:
                 await self.stop()
