@@ -21,6 +21,7 @@ from interaction_router.adapters.kafka.topics import Applied, Difference, TopicA
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.diagnosis import Check, failed
+from interaction_router.application.handled import HANDLED, HandledLetters
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -32,6 +33,7 @@ from interaction_router.application.intake import (
     TenantSettings,
 )
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.redriving import Redriving
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
@@ -40,7 +42,7 @@ from interaction_router.ports import Clock, Log, Stage, Tables
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
-COMPACTED = frozenset({AGENTS, STATE})
+COMPACTED = frozenset({AGENTS, STATE, HANDLED})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
 
@@ -146,12 +148,18 @@ def intake_settings(settings: Settings) -> IntakeSettings:
 
 
 def streams(settings: Settings) -> tuple[str, ...]:
-    """Return every stream of the router."""
+    """Return every stream that a router needs."""
     return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
 
 
 def _raw_streams(settings: Settings) -> tuple[str, ...]:
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
+
+
+def redriving(settings: Settings, log: Log, handled: HandledLetters) -> Redriving:
+    """Return what sends dead letters back to where they came from, and marks them."""
+    inputs = _raw_streams(settings)
+    return Redriving(log, handled, SystemClock(), namespace=settings.namespace, inputs=inputs)
 
 
 async def _partitions_of(log: EmbeddedLog, settings: Settings) -> int:
@@ -180,7 +188,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
     with EmbeddedDatabase(path) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
         partitions = await _partitions_of(log, settings)
-        for stream in streams(settings):
+        for stream in (*streams(settings), HANDLED):
             await log.create(stream, partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
         shell = EmbeddedShell(log, router.stages(), batch=settings.worker.batch_records)

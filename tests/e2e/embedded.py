@@ -61,10 +61,17 @@ class Program:
         """Append a record behind the router's back."""
         self.place_bytes(stream, partition, key, orjson.dumps(fields))
 
-    def place_bytes(self, stream: str, partition: int, key: bytes | None, value: bytes) -> None:
+    def place_bytes(
+        self,
+        stream: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         async def append() -> None:
             async with opened_log(self.settings()) as log:
-                await log.append(stream, partition, [Outgoing(key, value)])
+                await log.append(stream, partition, [Outgoing(key, value, headers)])
 
         asyncio.run(append())
 

@@ -14,6 +14,7 @@ from aiokafka.client import AIOKafkaClient
 from interaction_router.adapters.kafka.client import ClientOptions, milliseconds
 from interaction_router.adapters.kafka.failures import APPLY, translated, translating
 from interaction_router.adapters.kafka.requests import AlterTopicConfigs, DescribeTopics
+from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
@@ -94,11 +95,14 @@ def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
         _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES) | _STAMPED_BY_BROKER, fixed=True),
         _topic(settings, OUTCOMES, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
+        _topic(settings, HANDLED, _compacting(), fixed=True),
     ]
 
 
 async def check_topics(log: Log, channels: Sequence[str]) -> int:
     """Return the number of partitions of the internal log, once every topic is found good enough to start.
+
+    What has become of dead letters, no worker needs to know.
 
     Raises:
         FatalError: a topic is missing, or has fewer partitions than the internal log, whose partition `p` writes to `p`.
