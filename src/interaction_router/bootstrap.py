@@ -17,7 +17,14 @@ from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
-from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
+from interaction_router.adapters.kafka.topics import (
+    Applied,
+    Difference,
+    TopicAdmin,
+    TopicPlan,
+    check_topics,
+    subscribers_plan,
+)
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.diagnosis import Check, failed
@@ -334,6 +341,35 @@ async def opened_log(settings: Settings) -> AsyncIterator[Log]:
     else:
         async with opened(settings) as (embedded, _):
             yield embedded
+
+
+@asynccontextmanager
+async def opened_topics(settings: Settings) -> AsyncIterator[tuple[Log, Log]]:
+    """Have the log alone, and topics of anybody by their whole names; embedded, all are in the one file."""
+    if settings.embedded.data_dir is not None:
+        async with opened_log(settings) as embedded:
+            yield embedded, embedded
+        return
+    topics = KafkaLog(client_options(settings.kafka), "")
+    try:
+        async with kafka_log(settings) as log:
+            yield log, topics
+    finally:
+        await topics.stop()
+
+
+async def create_topic(settings: Settings, topics: Log, topic: str, partitions: int) -> None:
+    """Make a topic that is nobody's yet, by its whole name, and with as many partitions."""
+    wanted = subscribers_plan(settings.topics, topic, partitions)
+    if isinstance(topics, EmbeddedLog):
+        await EmbeddedTopics(topics).apply([wanted])
+        return
+    admin = TopicAdmin(client_options(settings.kafka), "")
+    await admin.start()
+    try:
+        await admin.apply([wanted])
+    finally:
+        await admin.stop()
 
 
 def endpoint_of(settings: Settings, tenant: str, address: str) -> str:

@@ -82,6 +82,13 @@ class Program:
 
         return asyncio.run(read())
 
+    def lineage(self, stream: str) -> str:
+        async def read() -> str:
+            async with opened_log(self.settings()) as log:
+                return await log.lineage(stream)
+
+        return asyncio.run(read())
+
 
 def sms(interaction_id: str, sender: str | None, **more: object) -> tuple[str, Mapping[str, object]]:
     return "interactions.sms.v1", {

@@ -1,12 +1,12 @@
 """Redriving dead letters: each back to the topic that it came from, once, whatever dies meanwhile."""
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
+from interaction_router.application.appending import append_each
 from interaction_router.application.handled import HandledLetters, Handling, attempts_under_way
 from interaction_router.application.letters import REDRIVEN_FROM, Letter, Letters, own_headers
 from interaction_router.application.outcomes import read_range
@@ -153,7 +153,7 @@ class Redriving:
         await self._handled.claim(claims)
         if self._clock.now_ms() - now_ms > UNDER_WAY_MS // 2:
             raise RetryableError("redrive_late", "Claiming the letters took too long.", "Try again in a minute.")
-        appended = await self._append(records)
+        appended = await append_each(self._log, records)
         sent = [
             Redriven(letter, self._topic_place(place, offset), found=False)
             for place, offsets in appended.items()
@@ -162,16 +162,6 @@ class Redriving:
         done = {each.letter.name: replace(claims[each.letter.name], state="redriven", to=each.to) for each in sent}
         await self._handled.write(done)
         return sent
-
-    async def _append(self, records: dict[Stream, list[Outgoing]]) -> dict[Stream, list[int]]:
-        """Append to all partitions at once and wait for the last; the first error is raised then."""
-        appends = [self._log.append(*place, batch) for place, batch in records.items()]
-        offsets: dict[Stream, list[int]] = {}
-        for place, result in zip(records, await asyncio.gather(*appends, return_exceptions=True), strict=True):
-            if isinstance(result, BaseException):
-                raise result
-            offsets[place] = result
-        return offsets
 
     async def _records(self, letters: Sequence[Letter], value: bytes | None) -> list[Outgoing]:
         """Return the records as they came, marked; a mark of an earlier redrive gives way to that of this letter."""

@@ -13,7 +13,7 @@ from interaction_router.ports import Bounds, Outgoing, Received
 
 
 class KafkaLog:
-    """Streams as Kafka topics of one namespace; one object a process and event loop.
+    """Streams as Kafka topics of one namespace, or by their whole names where it is empty; one object an event loop.
 
     Connections are made by the first call that needs them, so that a broker that is away is a `RetryableError` there.
     What holds after a failed append: see `BatchProducer`.
@@ -76,4 +76,4 @@ class KafkaLog:
 
     def _topic(self, stream: str) -> str:
         """Return the stream's name in Kafka."""
-        return f"{self._namespace}.{stream}"
+        return f"{self._namespace}.{stream}" if self._namespace else stream

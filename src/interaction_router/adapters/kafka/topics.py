@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -99,6 +99,12 @@ def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
     ]
 
 
+def subscribers_plan(settings: TopicsSettings, topic: str, partitions: int) -> TopicPlan:
+    """Return a topic that updates are replayed to; it keeps them until whoever asked for it removes it."""
+    made = _topic(settings, topic, _deleting(None, RECORD_BYTES), fixed=True)
+    return replace(made, partitions=partitions)
+
+
 async def check_topics(log: Log, channels: Sequence[str]) -> int:
     """Return the number of partitions of the internal log, once every topic is found good enough to start.
 
@@ -120,6 +126,8 @@ async def check_topics(log: Log, channels: Sequence[str]) -> int:
 
 class TopicAdmin:
     """Compares topics with their plans and mends them; never takes a partition away.
+
+    Of an empty namespace, streams are topics by their whole names.
 
     Raises `RetryableError` where Kafka does not answer and `FatalError` where it refuses.
     """
@@ -242,10 +250,10 @@ class TopicAdmin:
                 await asyncio.sleep(0.1)
 
     def _topic(self, stream: str) -> str:
-        return f"{self._namespace}.{stream}"
+        return f"{self._namespace}.{stream}" if self._namespace else stream
 
     def _stream(self, topic: str) -> str:
-        return topic.removeprefix(f"{self._namespace}.")
+        return topic.removeprefix(f"{self._namespace}.") if self._namespace else topic
 
 
 def _topic(settings: TopicsSettings, stream: str, configs: Mapping[str, str], *, fixed: bool) -> TopicPlan:
