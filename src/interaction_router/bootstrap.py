@@ -23,11 +23,13 @@ from interaction_router.adapters.kafka.topics import (
     TopicAdmin,
     TopicPlan,
     check_topics,
+    plan,
     subscribers_plan,
 )
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.diagnosis import Check, failed
+from interaction_router.application.differences import Comparison
 from interaction_router.application.handled import HANDLED, HandledLetters
 from interaction_router.application.intake import (
     AGENTS,
@@ -39,8 +41,10 @@ from interaction_router.application.intake import (
     IntakeStage,
     TenantSettings,
 )
+from interaction_router.application.log_replay import LogReplay, ReplayScope
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.redriving import Redriving
+from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
@@ -102,7 +106,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 async def build_router(settings: Settings, log: Log, tables: Tables, clock: Clock) -> Router:
     """Return the router on a log whose topics are there; the agents are read to their end."""
     partitions = await log.partitions(LOG)
-    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+    lineage = await _internal_lineage(log)
     agents = Agents(log)
     await agents.follow()
     intake = IntakeStage(
@@ -356,6 +360,85 @@ async def opened_topics(settings: Settings) -> AsyncIterator[tuple[Log, Log]]:
             yield log, topics
     finally:
         await topics.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLog:
+    """The log of a router that is being made; `complete` makes the topics that it needs besides, last."""
+
+    lineage: str
+    writer: SecondLogWriter
+    complete: Callable[[], Awaitable[None]]
+
+
+async def is_free(settings: Settings) -> bool:
+    """Tell whether nothing is there of the router of these settings."""
+    path = embedded_file(settings)
+    if path is not None:
+        return not path.exists()
+    plans = plan(settings.topics, settings.channels)
+    async with topics_of(settings) as topics:
+        missing = [each for each in await topics.diff(plans) if each.kind == "missing"]
+    return len(missing) == len(plans)
+
+
+@asynccontextmanager
+async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
+    """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
+    plans = plan(settings.topics, settings.channels)
+    written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
+    path = embedded_file(settings)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        done = False
+        with EmbeddedDatabase(part) as database:
+            embedded = EmbeddedLog(database, SystemClock())
+            await EmbeddedTopics(embedded).apply(written)
+
+            async def complete_file() -> None:
+                nonlocal done
+                await EmbeddedTopics(embedded).apply(plans)
+                done = True
+
+            yield await _second(settings, embedded, complete_file)
+        if done:
+            part.rename(path)
+        return
+    async with topics_of(settings) as topics, kafka_log(settings) as log:
+
+        async def complete_topics() -> None:
+            await topics.apply(plans)
+
+        await topics.apply(written)
+        yield await _second(settings, log, complete_topics)
+
+
+async def _second(settings: Settings, log: Log, complete: Callable[[], Awaitable[None]]) -> SecondLog:
+    lineage = await _internal_lineage(log)
+    views = Views(namespace=settings.namespace, partitions=await log.partitions(LOG), lineage=lineage)
+    return SecondLog(lineage, SecondLogWriter(log, views), complete)
+
+
+async def _internal_lineage(log: Log) -> str:
+    """Return what names the internal log as a whole: its two topics."""
+    return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+
+
+async def log_replay(
+    settings: Settings, log: Log, *, partitions: int | None, lineage: str, scope: ReplayScope
+) -> LogReplay:
+    """Return the replay of a router's log for one of another lineage; as many partitions where no number is given."""
+    count = await log.partitions(LOG)
+    return LogReplay(
+        log,
+        namespace=settings.namespace,
+        partitions=(count, partitions or count),
+        lineages=(await _internal_lineage(log), lineage),
+        scope=scope,
+        comparison=Comparison(namespace=settings.namespace),
+    )
 
 
 async def create_topic(settings: Settings, topics: Log, topic: str, partitions: int) -> None:

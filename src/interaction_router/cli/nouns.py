@@ -26,7 +26,7 @@ NOUNS: Final = {
     "agents": Noun(LOOK, "Set, remove and list agents and their channels."),
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
     "dlq": Noun(LOOK, "Look at dead letters, send them back, or put them away."),
-    "replay": Noun(LOOK, "Replay updates to a topic of a subscriber's."),
+    "replay": Noun(LOOK, "Replay updates for a subscriber, or the whole log for another router."),
     "topics": Noun(SET_UP, "Create and check the topics."),
     "doctor": Noun(SET_UP, "Look for what is wrong with the servers, and say what to do."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),

@@ -16,6 +16,7 @@ from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Progress
+from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError
 
@@ -28,7 +29,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 CHOICES = ("from_ms", "until_ms", "tenant", "contact", "conversation", "partitions", "offsets")
 
 
-@click.group("replay", cls=RouterGroup, short_help="Replay updates to a topic of a subscriber's.")
+@click.group(
+    "replay", cls=RouterGroup, short_help="Replay updates for a subscriber, or the whole log for another router."
+)
 def noun() -> None:
     """Replay what has happened. Nothing is written without --yes, and never to what is live."""
 
@@ -294,3 +297,6 @@ def _keep(path: Path, state: "ReplayState") -> None:
     except OSError as error:
         cause = f"{path} cannot be written: {error.strerror}."
         raise FatalError("replay_not_kept", cause, "Name another file with --state.") from error
+
+
+noun.add_command(log_command)
