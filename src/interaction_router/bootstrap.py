@@ -15,8 +15,10 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
+from interaction_router.adapters.kafka.groups import begin_at, committed
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
+from interaction_router.adapters.kafka.survey import members_of
 from interaction_router.adapters.kafka.topics import (
     Applied,
     Difference,
@@ -41,13 +43,16 @@ from interaction_router.application.intake import (
     IntakeStage,
     TenantSettings,
 )
+from interaction_router.application.letters import Letters
 from interaction_router.application.log_replay import LogReplay, ReplayScope
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
 from interaction_router.application.redriving import Redriving
 from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Clock, Log, Stage, Tables
 from interaction_router.settings import Settings
@@ -121,7 +126,7 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         log,
         tables,
         clock,
-        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
+        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage, inputs=settings.inputs_namespace),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
     )
@@ -155,6 +160,7 @@ def intake_settings(settings: Settings) -> IntakeSettings:
         default_region=settings.default_region,
         tenants=tenants,
         unqualified=settings.unqualified,
+        inputs=settings.inputs_namespace,
     )
 
 
@@ -167,10 +173,16 @@ def _raw_streams(settings: Settings) -> tuple[str, ...]:
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
 
 
-def redriving(settings: Settings, log: Log, handled: HandledLetters) -> Redriving:
+def letters(settings: Settings, log: Log) -> Letters:
+    """Return the dead letters."""
+    return Letters(log, namespace=settings.namespace, inputs=settings.inputs_namespace)
+
+
+def redriving(settings: Settings, log: Log, letters: Letters, handled: HandledLetters) -> Redriving:
     """Return what sends dead letters back to where they came from, and marks them."""
-    inputs = _raw_streams(settings)
-    return Redriving(log, handled, SystemClock(), namespace=settings.namespace, inputs=inputs)
+    names = (settings.namespace, settings.inputs_namespace)
+    inputs = {stream: topic_name(names[0], stream, names[1]) for stream in _raw_streams(settings)}
+    return Redriving(letters, log, handled, SystemClock(), inputs=inputs)
 
 
 async def _partitions_of(log: EmbeddedLog, settings: Settings) -> int:
@@ -217,7 +229,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
 @asynccontextmanager
 async def kafka_log(settings: Settings) -> AsyncIterator[KafkaLog]:
     """Have the log on Kafka as long as the context lasts; it connects at its first call."""
-    log = KafkaLog(client_options(settings.kafka), settings.namespace)
+    log = KafkaLog(client_options(settings.kafka), settings.namespace, inputs=settings.inputs_namespace)
     try:
         yield log
     finally:
@@ -272,6 +284,7 @@ def _shell_options(settings: Settings) -> ShellOptions:
     return ShellOptions(
         client=client_options(kafka),
         namespace=settings.namespace,
+        inputs=settings.inputs_namespace,
         session_timeout_ms=milliseconds(kafka.session_timeout),
         heartbeat_interval_ms=milliseconds(kafka.heartbeat_interval),
         group_instance_id=kafka.group_instance_id,
@@ -376,16 +389,20 @@ async def is_free(settings: Settings) -> bool:
     path = embedded_file(settings)
     if path is not None:
         return not path.exists()
-    plans = plan(settings.topics, settings.channels)
+    plans = _plans(settings)
     async with topics_of(settings) as topics:
         missing = [each for each in await topics.diff(plans) if each.kind == "missing"]
     return len(missing) == len(plans)
 
 
+def _plans(settings: Settings) -> list[TopicPlan]:
+    return plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
+
+
 @asynccontextmanager
 async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
     """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
-    plans = plan(settings.topics, settings.channels)
+    plans = _plans(settings)
     written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
     path = embedded_file(settings)
     if path is not None:
@@ -417,13 +434,60 @@ async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
 
 async def _second(settings: Settings, log: Log, complete: Callable[[], Awaitable[None]]) -> SecondLog:
     lineage = await _internal_lineage(log)
-    views = Views(namespace=settings.namespace, partitions=await log.partitions(LOG), lineage=lineage)
+    views = Views(
+        namespace=settings.namespace,
+        partitions=await log.partitions(LOG),
+        lineage=lineage,
+        inputs=settings.inputs_namespace,
+    )
     return SecondLog(lineage, SecondLogWriter(log, views), complete)
 
 
 async def _internal_lineage(log: Log) -> str:
     """Return what names the internal log as a whole: its two topics."""
     return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+
+
+def second_settings(
+    settings: Settings, namespace: str, partitions: int | None, *, whole: bool = True
+) -> dict[str, object]:
+    """Return what the settings of a router that is made by a replay have otherwise.
+
+    One that has the whole log goes on with the same inputs; a part of it is for looking at.
+    """
+    alone = settings.embedded.data_dir is not None or not whole
+    inputs = None if alone else settings.inputs_namespace or settings.namespace
+    return {"namespace": namespace, "inputs_namespace": inputs, "topics.partitions": partitions}
+
+
+async def intake_offsets(settings: Settings) -> dict[tuple[str, int], int]:
+    """Return how far intake has got with the inputs; nothing of embedded storage."""
+    if settings.embedded.data_dir is not None:
+        return {}
+    return await committed(client_options(settings.kafka), f"{settings.namespace}-intake")
+
+
+async def begin_intake_at(settings: Settings, offsets: Mapping[tuple[str, int], int]) -> None:
+    """Let intake of a router that was never started begin there."""
+    await begin_at(client_options(settings.kafka), f"{settings.namespace}-intake", offsets)
+
+
+async def examine_promotion(settings: Settings, second: Settings) -> list[Finding]:
+    """Look at whether the second router can take over.
+
+    Raises:
+        FatalError: it is not whole.
+    """
+    options = client_options(second.kafka)
+    async with kafka_log(second) as log:
+        await check_topics(log, second.channels)
+        left = await undecided(log)
+    members = await members_of(options, [f"{second.namespace}-{role}" for role in ROLES])
+    return [
+        of_workers(members),
+        of_lag(await intake_offsets(settings), await intake_offsets(second)),
+        of_undecided(left),
+    ]
 
 
 async def log_replay(

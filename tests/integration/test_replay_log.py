@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,9 @@ async def _told(log: KafkaLog, namespace: str) -> dict[str, list[str]]:
     told: dict[str, list[str]] = defaultdict(list)
     for update in await updates(log):
         if update["seq"] > len(told[update["conversation_id"]]):
-            told[update["conversation_id"]].append(json.dumps(update).replace(f'"{namespace}.', '"NS.'))
+            told[update["conversation_id"]].append(
+                json.dumps(update).replace(f'"{namespace}.internal.', '"NS.internal.')
+            )
     return told
 
 
@@ -63,17 +66,19 @@ async def test_twice_the_partitions_tell_the_same(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twin_name = f"{namespace}b"
-    running, twin = (
-        Running(
-            bootstrap=broker.bootstrap,
-            redis_url=redis_server.url,
-            namespace=name,
-            folder=tmp_path,
-            TOPICS__PARTITIONS=partitions,
-            KAFKA__SESSION_TIMEOUT="6",
-        )
-        for name, partitions in ((namespace, "4"), (twin_name, "8"))
+    servers = {"bootstrap": broker.bootstrap, "redis_url": redis_server.url}
+    session = {"KAFKA__SESSION_TIMEOUT": "6"}
+    running = Running(**servers, namespace=namespace, folder=tmp_path / "a", TOPICS__PARTITIONS="4", **session)
+    twin = Running(
+        **servers,
+        namespace=twin_name,
+        folder=tmp_path / "b",
+        TOPICS__PARTITIONS="8",
+        INPUTS_NAMESPACE=namespace,
+        **session,
     )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     await running.apply_topics()
     program = Program(running, capsys)
     log, copy = running.log(), twin.log()
@@ -92,25 +97,45 @@ async def test_twice_the_partitions_tell_the_same(
         assert [await log.bounds("internal.log", each) for each in range(4)] == ends
         assert "target_exists" in (await program(*replay, "--yes")).err
 
-        worker = twin.worker()
-        try:
-            await worker.ready()
-            await copy.append(SMS, 0, [sms("z", NUMBERS[0])])
-
-            async def joined() -> bool:
-                return any(
-                    each["contact_id"] == "c0" and each["cause"]["rule"] == "joined_open_conversation"
-                    for each in await updates(copy)
-                    if each.get("interaction", {}).get("interaction_id") == "z"
-                )
-
-            await until(joined)
-            assert worker.stop() == 0
-        finally:
-            worker.kill()
+        promote = ("replay", "promote", "--into", twin_name, "--json")
+        early = await program(*promote)
+        assert (early.code, json.loads(early.out)["ready"]) == (1, False)
+        await _both_go_on(running, twin, log, copy)
+        ready = await program(*promote)
+        assert ready.code == 1  # nobody is there any more
+        assert [each["verdict"] for each in json.loads(ready.out)["findings"]] == ["fail", "ok", "ok"]
     finally:
         await copy.stop()
         await log.stop()
+
+
+async def _both_go_on(running: Running, twin: Running, log: KafkaLog, copy: KafkaLog) -> None:
+    """Let the workers of both take the same message: it joins the same conversation, and has the same cause."""
+    workers = [running.worker(), twin.worker()]
+    try:
+        for worker in workers:
+            await worker.ready()
+        await log.append(SMS, 0, [sms("z", NUMBERS[0])])
+        told: list[dict[str, Any]] = []
+
+        async def joined() -> bool:
+            told[:] = [
+                each
+                for of in (log, copy)
+                for each in await updates(of)
+                if each.get("interaction", {}).get("interaction_id") == "z"
+            ]
+            return len(told) == 2
+
+        await until(joined)
+        ours, theirs = ({**each, "at": None} for each in told)
+        assert ours == theirs
+        assert ours["cause"]["rule"] == "joined_open_conversation"
+        assert ours["cause"]["topic"] == f"{running.settings.namespace}.{SMS}"
+        assert [worker.stop() for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
 
 
 async def test_a_router_that_is_not_whole_does_not_start(broker: Broker, namespace: str, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Desk:
             raw = Raw(b"key", f"{number}".encode(), (("own", b"\xff"),))
             place = Place(SMS, 1, number)
             refusal = Refusal("schema_invalid", "must be known", "status")
-            letter = dead_letter(raw, refusal, stage="intake", place=place, namespace="router")
+            letter = dead_letter(raw, refusal, stage="intake", place=place, topic=f"router.{SMS}")
             await self.log.append(DEAD_LETTERS, 1, [letter])
 
     async def person(self) -> "Person":
@@ -79,7 +79,7 @@ class Person:
     def __init__(self, desk: Desk) -> None:
         self.handled = HandledLetters(desk.log)
         self._letters = Letters(desk.log, namespace="router")
-        self.work = Redriving(desk.log, self.handled, desk.clock, namespace="router", inputs=[SMS])
+        self.work = Redriving(self._letters, desk.log, self.handled, desk.clock, inputs={SMS: f"router.{SMS}"})
         self.seen: list[Letter] = []
 
     async def looked(self) -> "Person":

@@ -9,6 +9,7 @@ from interaction_router.application.outcomes import read_range
 from interaction_router.application.views import DEAD_LETTERS
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.ids import Place
+from interaction_router.domain.names import stream_name
 from interaction_router.ports import Log, Received
 
 REDRIVEN_FROM: Final = "redriven_from"
@@ -93,10 +94,11 @@ def read_place(text: str, *, namespace: str) -> LetterPlace | None:
 class Letters:
     """Reads the dead letters; changes nothing."""
 
-    def __init__(self, log: Log, *, namespace: str) -> None:
-        """`namespace` begins the names of topics in what letters say."""
+    def __init__(self, log: Log, *, namespace: str, inputs: str | None = None) -> None:
+        """`namespace` begins the names of topics in what letters say, `inputs` where given those of raw records."""
         self._log = log
         self._namespace = namespace
+        self._inputs = inputs
 
     async def scan(self, wanted: LetterFilter) -> AsyncIterator[Letter]:
         """Yield the letters that are there now and wanted, each once, partition by partition."""
@@ -146,11 +148,15 @@ class Letters:
         _, record = await self.find(LetterPlace(None, letter.place.partition, letter.place.offset))
         return record
 
+    def place_of(self, letter: Letter) -> str:
+        """Return where a letter stands, with the name of the topic."""
+        return f"{self._namespace}.{DEAD_LETTERS}/{letter.short_place}"
+
     def letter(self, partition: int, record: Received) -> Letter:
         """Return what a record of the topic says; of one that nobody of us has written, as much as there is."""
         headers = {name: value.decode(errors="replace") for name, value in record.headers}
         topic = headers.get("dlq_topic", "")
-        stream = topic.removeprefix(f"{self._namespace}.")
+        stream = stream_name(self._namespace, topic, self._inputs)
         place = Place(DEAD_LETTERS, partition, record.offset)
         name = f"{self._namespace}.{DEAD_LETTERS}/{partition}@{record.offset}"
         source = None

@@ -107,6 +107,11 @@ class ReplayScope:
     until_ms: int | None = None
     tenant: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the log, so that another router can go on from it."""
+        return self.until_ms is None and self.tenant is None
+
 
 @dataclass(frozen=True, slots=True)
 class Replaced:

@@ -1,7 +1,7 @@
 """Redriving dead letters: each back to the topic that it came from, once, whatever dies meanwhile."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
@@ -10,7 +10,6 @@ from interaction_router.application.appending import append_each
 from interaction_router.application.handled import HandledLetters, Handling, attempts_under_way
 from interaction_router.application.letters import REDRIVEN_FROM, Letter, Letters, own_headers
 from interaction_router.application.outcomes import read_range
-from interaction_router.application.views import DEAD_LETTERS
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Clock, Log, Outgoing
 
@@ -39,15 +38,14 @@ class Redriving:
     """One run of redriving or discarding."""
 
     def __init__(
-        self, log: Log, handled: HandledLetters, clock: Clock, *, namespace: str, inputs: Collection[str]
+        self, letters: Letters, log: Log, handled: HandledLetters, clock: Clock, *, inputs: Mapping[str, str]
     ) -> None:
-        """`inputs` are the streams that a record may be sent to."""
+        """`inputs` are the topics that a record may be sent to, by their streams."""
         self._log = log
-        self._letters = Letters(log, namespace=namespace)
+        self._letters = letters
         self._handled = handled
         self._clock = clock
-        self._namespace = namespace
-        self._inputs = frozenset(inputs)
+        self._inputs = inputs
         self._attempt = uuid4().hex
         self._partitions: dict[str, int] = {}
 
@@ -88,7 +86,10 @@ class Redriving:
         self._refuse_under_way(letters)
         now_ms = self._clock.now_ms()
         await self._handled.claim(
-            {each.name: Handling("discarded", self._place(each), self._attempt, actor, now_ms) for each in letters}
+            {
+                each.name: Handling("discarded", self._letters.place_of(each), self._attempt, actor, now_ms)
+                for each in letters
+            }
         )
 
     async def _sent_before(self, batch: Sequence[Letter]) -> dict[str, Redriven]:
@@ -145,7 +146,7 @@ class Redriving:
         now_ms = self._clock.now_ms()
         claims = {
             letter.name: Handling(
-                "redriving", self._place(letter), self._attempt, actor, now_ms, not_before=ends[place]
+                "redriving", self._letters.place_of(letter), self._attempt, actor, now_ms, not_before=ends[place]
             )
             for place, letters in by_stream.items()
             for letter in letters
@@ -169,15 +170,12 @@ class Redriving:
         for letter in letters:
             record = await self._letters.record(letter)
             headers = [(name, each) for name, each in own_headers(record) if name != REDRIVEN_FROM]
-            mark = (REDRIVEN_FROM, self._place(letter).encode())
+            mark = (REDRIVEN_FROM, self._letters.place_of(letter).encode())
             records.append(Outgoing(record.key, record.value if value is None else value, [*headers, mark]))
         return records
 
-    def _place(self, letter: Letter) -> str:
-        return f"{self._namespace}.{DEAD_LETTERS}/{letter.short_place}"
-
     def _topic_place(self, place: Stream, offset: int) -> str:
-        return f"{self._namespace}.{place[0]}/{place[1]}@{offset}"
+        return f"{self._inputs[place[0]]}/{place[1]}@{offset}"
 
 
 def _batches(letters: Sequence[Letter]) -> Iterator[list[Letter]]:

@@ -7,6 +7,7 @@ from typing import Final
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import conversation_hash, hash_of_text, home
 from interaction_router.domain.messages import LogRecord, Origin, Send
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import (
     Conversation,
     Head,
@@ -36,9 +37,10 @@ Batches = dict[int, list[Outgoing]]
 class Views:
     """Makes the views of a router with so many partitions, and the name that its topics begin with."""
 
-    def __init__(self, *, namespace: str, partitions: int, lineage: str) -> None:
-        """`lineage` names the internal log: a topic of the same name made anew has another."""
+    def __init__(self, *, namespace: str, partitions: int, lineage: str, inputs: str | None = None) -> None:
+        """`inputs` is the namespace of the raw records where it is another; `lineage` names the internal log: a topic of the same name made anew has another."""
         self._namespace = namespace
+        self._inputs = inputs
         self.partitions = partitions
         self.lineage = lineage
         self._stream = f"{LOG}/{lineage}"
@@ -50,13 +52,14 @@ class Views:
         for outcome in outcomes:
             decision = outcome.decision
             for conversation_id, key, value, headers in update_records(
-                outcome, partition=partition, namespace=self._namespace
+                outcome, partition=partition, namespace=self._namespace, inputs=self._inputs
             ):
                 hashed = hash_of_text(key.decode()) if conversation_id is None else conversation_hash(conversation_id)
                 updates[hashed % self.partitions].append(Outgoing(key, value, headers, decision.log_time_ms))
             if decision.refusal is not None and outcome.raw is not None and outcome.cause is not None:
+                topic = topic_name(self._namespace, outcome.cause.stream, self._inputs)
                 letter = dead_letter(
-                    outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, namespace=self._namespace
+                    outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, topic=topic
                 )
                 stamped = letter._replace(timestamp_ms=decision.log_time_ms)
                 letters[outcome.cause.partition % self.partitions].append(stamped)

@@ -223,12 +223,11 @@ class _Work:
     def __init__(self, invocation: Invocation, log: "Log") -> None:
         from interaction_router import bootstrap  # noqa: PLC0415 - `--help` needs no clients
         from interaction_router.application.handled import HandledLetters  # noqa: PLC0415 - likewise
-        from interaction_router.application.letters import Letters  # noqa: PLC0415 - likewise
 
         settings = invocation.settings()
-        self.letters = Letters(log, namespace=settings.namespace)
+        self.letters = bootstrap.letters(settings, log)
         self.handled = HandledLetters(log)
-        self.redriving: Redriving = bootstrap.redriving(settings, log, self.handled)
+        self.redriving: Redriving = bootstrap.redriving(settings, log, self.letters, self.handled)
         self.places: Callable[[str], LetterPlace] = lambda text: _place(invocation, text)
 
 

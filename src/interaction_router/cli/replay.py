@@ -17,6 +17,7 @@ from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.replay_log import log_command
+from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError
 
@@ -300,3 +301,4 @@ def _keep(path: Path, state: "ReplayState") -> None:
 
 
 noun.add_command(log_command)
+noun.add_command(promote_command)

@@ -78,31 +78,34 @@ async def _replay(
     *,
     yes: bool,
 ) -> int:
-    from interaction_router.application.views import LOG  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.bootstrap import is_free, log_replay, opened_log, second_log  # noqa: PLC0415 - likewise
+    from interaction_router import bootstrap  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
-    async with opened_log(settings) as log:
+    async with bootstrap.opened_log(settings) as log:
         count = partitions or await log.partitions(LOG)
         second = None
         if into is not None:
-            second = invocation.settings({"namespace": into, "topics.partitions": count})
-            if not await is_free(second):
+            second = invocation.settings(bootstrap.second_settings(settings, into, count, whole=scope.is_whole))
+            if not await bootstrap.is_free(second):
                 cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
                 raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
         total = sum([(await log.bounds(LOG, each)).end for each in range(await log.partitions(LOG))])
         if total == 0:
             raise FatalError("range_empty", f"{settings.namespace}.{LOG} is empty: there is nothing to replay.", "")
         if not yes or second is None:
-            replay = await log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+            replay = await bootstrap.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
             whole = await _drain(replay, Progress("records decided", total), stop, None)
             return _report(invocation, replay, into, stop_seen=not whole, dry=True)
         # Refused before anything is made, where the numbers of partitions do not go together.
-        await log_replay(settings, log, partitions=count, lineage="none", scope=scope)
-        async with second_log(second) as target:
-            replay = await log_replay(settings, log, partitions=count, lineage=target.lineage, scope=scope)
+        await bootstrap.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+        async with bootstrap.second_log(second) as target:
+            # Before it is known where the log ends: what is read twice is known by its origin, or by the index.
+            begun = await bootstrap.intake_offsets(settings) if scope.is_whole else {}
+            replay = await bootstrap.log_replay(settings, log, partitions=count, lineage=target.lineage, scope=scope)
             whole = await _drain(replay, Progress("records written", total), stop, target.writer)
             if whole:
+                await bootstrap.begin_intake_at(second, begun)
                 await target.complete()
         return _report(invocation, replay, into, stop_seen=not whole, dry=False)
 
@@ -164,7 +167,7 @@ def _report(invocation: Invocation, replay: "LogReplay", into: str | None, *, st
         if dry:
             output.note("nothing was written" + ("; --yes does it" if into else ""))
         else:
-            output.note(f"{into} is whole: `interaction-router worker --set namespace={into}` goes on from it")
+            output.note(f"{into} is whole; `interaction-router replay promote --into {into}` tells how it takes over")
     return FOUND_A_FAULT if differences else DONE
 
 

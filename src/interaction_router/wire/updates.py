@@ -27,6 +27,7 @@ from interaction_router.domain.events import (
 )
 from interaction_router.domain.ids import Place, update_id
 from interaction_router.domain.messages import Raw
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Conversation
 from interaction_router.ports import Outgoing
 from interaction_router.wire.interaction_json import interaction_json
@@ -75,7 +76,7 @@ class _Occasion(NamedTuple):
     last_headers: tuple[tuple[str, bytes], ...]
 
 
-def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[Update]:
+def update_records(outcome: Outcome, *, partition: int, namespace: str, inputs: str | None = None) -> list[Update]:
     """Return the updates of an outcome that stands on `partition`, in their order.
 
     Where no record from outside is the cause, as of a timer, it is the log record that the outcome is of.
@@ -87,7 +88,9 @@ def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[
     last: tuple[tuple[str, bytes], ...] = (("ce_source", f"/{namespace}".encode()), _CONTENT_TYPE)
     if outcome.trace is not None:
         last = (*last, ("traceparent", outcome.trace.encode()))
-    occasion = _Occasion(outcome.tenant, at, f"{namespace}.{cause.stream}", cause, ("ce_time", at.encode()), last)
+    occasion = _Occasion(
+        outcome.tenant, at, topic_name(namespace, cause.stream, inputs), cause, ("ce_time", at.encode()), last
+    )
     return [_update(event, occasion) for event in outcome.decision.events if not isinstance(event, RowPut | RowGone)]
 
 
@@ -213,7 +216,7 @@ def refusal_of(error: RejectedError) -> Refusal:
     return Refusal(error.code, error.cause, error.field)
 
 
-def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Place, namespace: str) -> Outgoing:
+def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Place, topic: str) -> Outgoing:
     """Return the refused record, bytes intact, with why and from where; what it came with stands before."""
     return Outgoing(
         raw.key,
@@ -221,7 +224,7 @@ def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Pl
         (
             *raw.headers,
             *_reasons(refusal, stage),
-            ("dlq_topic", f"{namespace}.{place.stream}".encode()),
+            ("dlq_topic", topic.encode()),
             ("dlq_partition", str(place.partition).encode()),
             ("dlq_offset", str(place.offset).encode()),
         ),

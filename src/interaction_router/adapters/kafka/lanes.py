@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from interaction_router.adapters.kafka.lane import Lane, Waiting
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.names import stream_name
 from interaction_router.ports import Received, Stage
 
 logger = logging.getLogger(__name__)
@@ -33,10 +34,11 @@ class Duty:
     waiting: Waiting
     on_assigned: Callable[[int], None]
     on_failure: Callable[[BaseException], None]
+    inputs: str | None = None
 
     def stream(self, place: TopicPartition) -> str:
         """Return the topic without its namespace."""
-        return place.topic.removeprefix(f"{self.namespace}.")
+        return stream_name(self.namespace, place.topic, self.inputs)
 
 
 class Group(Protocol):

@@ -25,6 +25,7 @@ from interaction_router.adapters.kafka.failures import translated
 from interaction_router.adapters.kafka.lane import Waiting
 from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Lanes
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.names import topic_name
 from interaction_router.ports import Received, Stage
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class ShellOptions:
 
     client: ClientOptions
     namespace: str
+    inputs: str | None = None
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 3_000
     group_instance_id: str | None = None
@@ -128,6 +130,7 @@ class FaustShell:
             waiting=waiting,
             on_assigned=lambda partitions: self._on_assigned(role, partitions),
             on_failure=self.fail,
+            inputs=self._options.inputs,
         )
         return StageApp(duty, self._options)
 
@@ -276,7 +279,8 @@ class StageApp(faust.App):
             broker_request_timeout=max(90.0, options.session_timeout_ms / 1000),
         )
         # Straight to the conductor: an agent would do no more than bring it the topic.
-        self.topics.add(self.topic(*(f"{options.namespace}.{stream}" for stream in duty.stage.streams)))
+        names = (topic_name(options.namespace, stream, options.inputs) for stream in duty.stage.streams)
+        self.topics.add(self.topic(*names))
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)

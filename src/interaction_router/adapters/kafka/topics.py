@@ -82,14 +82,23 @@ class _Found:
     replication_factor: int
 
 
-def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
-    """Return every topic of the router."""
+def plan(settings: TopicsSettings, channels: Sequence[str], *, inputs_elsewhere: bool = False) -> list[TopicPlan]:
+    """Return every topic of the router; where its inputs are another's, without those."""
+    return [*([] if inputs_elsewhere else _inputs(settings, channels)), *_own(settings)]
+
+
+def _inputs(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
     raw = [f"interactions.{channel}.v1" for channel in channels]
     inputs = _deleting(settings.input_retention, RECORD_BYTES)
     return [
         *(_topic(settings, stream, inputs, fixed=False) for stream in (*raw, CONTACTS)),
         _topic(settings, AGENTS, _compacting(), fixed=False),
         _topic(settings, COMMANDS, inputs, fixed=False),
+    ]
+
+
+def _own(settings: TopicsSettings) -> list[TopicPlan]:
+    return [
         _topic(settings, UPDATES, _deleting(settings.updates_retention, RECORD_BYTES), fixed=True),
         _topic(settings, STATE, _compacting(), fixed=True),
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
