@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -13,26 +15,23 @@ from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
-from interaction_router.adapters.kafka.groups import begin_at, committed
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
-from interaction_router.adapters.kafka.survey import members_of
 from interaction_router.adapters.kafka.topics import (
     Applied,
     Difference,
     TopicAdmin,
     TopicPlan,
     check_topics,
-    plan,
-    subscribers_plan,
 )
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.application.diagnosis import Check, failed
-from interaction_router.application.differences import Comparison
-from interaction_router.application.handled import HANDLED, HandledLetters
+from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -43,24 +42,20 @@ from interaction_router.application.intake import (
     IntakeStage,
     TenantSettings,
 )
-from interaction_router.application.letters import Letters
-from interaction_router.application.log_replay import LogReplay, ReplayScope
 from interaction_router.application.outcomes import OUTCOMES
-from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
-from interaction_router.application.redriving import Redriving
-from interaction_router.application.second_log import SecondLogWriter
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
-from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Stage, Tables
+from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
-COMPACTED = frozenset({AGENTS, STATE, HANDLED})
+COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS, HANDLED})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
+_PATIENCE = timedelta(seconds=60)
 
 
 class SystemClock:
@@ -111,7 +106,6 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 async def build_router(settings: Settings, log: Log, tables: Tables, clock: Clock) -> Router:
     """Return the router on a log whose topics are there; the agents are read to their end."""
     partitions = await log.partitions(LOG)
-    lineage = await _internal_lineage(log)
     agents = Agents(log)
     await agents.follow()
     intake = IntakeStage(
@@ -120,13 +114,13 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         Hints(tables, clock, partitions=partitions),
         intake_settings(settings),
         partitions=partitions,
-        lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
+        lineages={stream: await log.lineage(stream) for stream in raw_streams(settings)},
     )
     assignment = AssignmentStage(
         log,
         tables,
         clock,
-        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage, inputs=settings.inputs_namespace),
+        await views_of(settings, log),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
     )
@@ -143,6 +137,9 @@ def policy_of(settings: Settings) -> Policy:
             for channel, span in sorted(settings.idle_close.items())
             if span is not None
         },
+        closed_retention_ms=None
+        if settings.closed_retention is None
+        else int(settings.closed_retention.total_seconds() * 1000),
     )
 
 
@@ -166,23 +163,12 @@ def intake_settings(settings: Settings) -> IntakeSettings:
 
 def streams(settings: Settings) -> tuple[str, ...]:
     """Return every stream that a router needs."""
-    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
+    return (*raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
 
 
-def _raw_streams(settings: Settings) -> tuple[str, ...]:
+def raw_streams(settings: Settings) -> tuple[str, ...]:
+    """Return the streams that intake reads."""
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
-
-
-def letters(settings: Settings, log: Log) -> Letters:
-    """Return the dead letters."""
-    return Letters(log, namespace=settings.namespace, inputs=settings.inputs_namespace)
-
-
-def redriving(settings: Settings, log: Log, letters: Letters, handled: HandledLetters) -> Redriving:
-    """Return what sends dead letters back to where they came from, and marks them."""
-    names = (settings.namespace, settings.inputs_namespace)
-    inputs = {stream: topic_name(names[0], stream, names[1]) for stream in _raw_streams(settings)}
-    return Redriving(letters, log, handled, SystemClock(), inputs=inputs)
 
 
 async def _partitions_of(log: EmbeddedLog, settings: Settings) -> int:
@@ -304,6 +290,63 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
         yield EmbeddedLog(database, SystemClock()), EmbeddedTables(database)
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the commands about the state stand on; `shared` where workers may be at it meanwhile."""
+
+    log: Log
+    tables: Tables
+    upkeep: Upkeep
+    views: Views
+    shared: bool
+
+
+@asynccontextmanager
+async def opened_state(settings: Settings) -> AsyncIterator[State]:
+    """Have log and tables as `opened` does, with what acts on the tables as a whole."""
+    if settings.embedded.data_dir is not None:
+        with EmbeddedDatabase(_existing_file(settings)) as database:
+            log = EmbeddedLog(database, SystemClock())
+            views = await views_of(settings, log)
+            yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
+        return
+    # A flip of many rows takes long, and its answer is worth waiting for.
+    client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
+    try:
+        async with kafka_log(settings) as kafka:
+            tables = RedisTables(client, settings.namespace)
+            await tables.check()
+            upkeep = RedisUpkeep(client, settings.namespace)
+            yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
+    finally:
+        await client.close()
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[Tables, Upkeep]]:
+    """Have empty tables in a file of one's own, which is gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="interaction-router-") as folder,
+        EmbeddedDatabase(Path(folder) / "fold") as database,
+    ):
+        yield EmbeddedTables(database), EmbeddedUpkeep(database)
+
+
+async def lineage_of(log: Log) -> str:
+    """Return what names the internal log as a whole: its two topics."""
+    return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+
+
+async def views_of(settings: Settings, log: Log) -> Views:
+    """Return what makes the views of this router's outcomes."""
+    return Views(
+        namespace=settings.namespace,
+        partitions=await log.partitions(LOG),
+        lineage=await lineage_of(log),
+        inputs=settings.inputs_namespace,
+    )
+
+
 @asynccontextmanager
 async def answering(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
     """Have the log and the tables where somebody answers requests: the workers, or a router in this very process."""
@@ -360,165 +403,6 @@ async def opened_log(settings: Settings) -> AsyncIterator[Log]:
             yield embedded
 
 
-@asynccontextmanager
-async def opened_topics(settings: Settings) -> AsyncIterator[tuple[Log, Log]]:
-    """Have the log alone, and topics of anybody by their whole names; embedded, all are in the one file."""
-    if settings.embedded.data_dir is not None:
-        async with opened_log(settings) as embedded:
-            yield embedded, embedded
-        return
-    topics = KafkaLog(client_options(settings.kafka), "")
-    try:
-        async with kafka_log(settings) as log:
-            yield log, topics
-    finally:
-        await topics.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class SecondLog:
-    """The log of a router that is being made; `complete` makes the topics that it needs besides, last."""
-
-    lineage: str
-    writer: SecondLogWriter
-    complete: Callable[[], Awaitable[None]]
-
-
-async def is_free(settings: Settings) -> bool:
-    """Tell whether nothing is there of the router of these settings."""
-    path = embedded_file(settings)
-    if path is not None:
-        return not path.exists()
-    plans = _plans(settings)
-    async with topics_of(settings) as topics:
-        missing = [each for each in await topics.diff(plans) if each.kind == "missing"]
-    return len(missing) == len(plans)
-
-
-def _plans(settings: Settings) -> list[TopicPlan]:
-    return plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
-
-
-@asynccontextmanager
-async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
-    """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
-    plans = _plans(settings)
-    written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
-    path = embedded_file(settings)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        done = False
-        with EmbeddedDatabase(part) as database:
-            embedded = EmbeddedLog(database, SystemClock())
-            await EmbeddedTopics(embedded).apply(written)
-
-            async def complete_file() -> None:
-                nonlocal done
-                await EmbeddedTopics(embedded).apply(plans)
-                done = True
-
-            yield await _second(settings, embedded, complete_file)
-        if done:
-            part.rename(path)
-        return
-    async with topics_of(settings) as topics, kafka_log(settings) as log:
-
-        async def complete_topics() -> None:
-            await topics.apply(plans)
-
-        await topics.apply(written)
-        yield await _second(settings, log, complete_topics)
-
-
-async def _second(settings: Settings, log: Log, complete: Callable[[], Awaitable[None]]) -> SecondLog:
-    lineage = await _internal_lineage(log)
-    views = Views(
-        namespace=settings.namespace,
-        partitions=await log.partitions(LOG),
-        lineage=lineage,
-        inputs=settings.inputs_namespace,
-    )
-    return SecondLog(lineage, SecondLogWriter(log, views), complete)
-
-
-async def _internal_lineage(log: Log) -> str:
-    """Return what names the internal log as a whole: its two topics."""
-    return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
-
-
-def second_settings(
-    settings: Settings, namespace: str, partitions: int | None, *, whole: bool = True
-) -> dict[str, object]:
-    """Return what the settings of a router that is made by a replay have otherwise.
-
-    One that has the whole log goes on with the same inputs; a part of it is for looking at.
-    """
-    alone = settings.embedded.data_dir is not None or not whole
-    inputs = None if alone else settings.inputs_namespace or settings.namespace
-    return {"namespace": namespace, "inputs_namespace": inputs, "topics.partitions": partitions}
-
-
-async def intake_offsets(settings: Settings) -> dict[tuple[str, int], int]:
-    """Return how far intake has got with the inputs; nothing of embedded storage."""
-    if settings.embedded.data_dir is not None:
-        return {}
-    return await committed(client_options(settings.kafka), f"{settings.namespace}-intake")
-
-
-async def begin_intake_at(settings: Settings, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Let intake of a router that was never started begin there."""
-    await begin_at(client_options(settings.kafka), f"{settings.namespace}-intake", offsets)
-
-
-async def examine_promotion(settings: Settings, second: Settings) -> list[Finding]:
-    """Look at whether the second router can take over.
-
-    Raises:
-        FatalError: it is not whole.
-    """
-    options = client_options(second.kafka)
-    async with kafka_log(second) as log:
-        await check_topics(log, second.channels)
-        left = await undecided(log)
-    members = await members_of(options, [f"{second.namespace}-{role}" for role in ROLES])
-    return [
-        of_workers(members),
-        of_lag(await intake_offsets(settings), await intake_offsets(second)),
-        of_undecided(left),
-    ]
-
-
-async def log_replay(
-    settings: Settings, log: Log, *, partitions: int | None, lineage: str, scope: ReplayScope
-) -> LogReplay:
-    """Return the replay of a router's log for one of another lineage; as many partitions where no number is given."""
-    count = await log.partitions(LOG)
-    return LogReplay(
-        log,
-        namespace=settings.namespace,
-        partitions=(count, partitions or count),
-        lineages=(await _internal_lineage(log), lineage),
-        scope=scope,
-        comparison=Comparison(namespace=settings.namespace),
-    )
-
-
-async def create_topic(settings: Settings, topics: Log, topic: str, partitions: int) -> None:
-    """Make a topic that is nobody's yet, by its whole name, and with as many partitions."""
-    wanted = subscribers_plan(settings.topics, topic, partitions)
-    if isinstance(topics, EmbeddedLog):
-        await EmbeddedTopics(topics).apply([wanted])
-        return
-    admin = TopicAdmin(client_options(settings.kafka), "")
-    await admin.start()
-    try:
-        await admin.apply([wanted])
-    finally:
-        await admin.stop()
-
-
 def endpoint_of(settings: Settings, tenant: str, address: str) -> str:
     """Return the endpoint that an address means to a person of this tenant.
 
@@ -537,6 +421,10 @@ class Topics(Protocol):
 
     async def apply(self, plans: Sequence[TopicPlan]) -> Applied:
         """Mend what can be mended."""
+        ...
+
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
         ...
 
 

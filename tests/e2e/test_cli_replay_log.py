@@ -84,7 +84,8 @@ async def _told(data: Path, namespace: str, partitions: int, clock: ManualClock)
                 texts.sort()
         for partition in range(partitions):
             for record in await embedded.log.read("conversations.state.v1", partition, 0, limit=100_000):
-                told[f"state {record.key!r}"] = [record.value or b""]
+                if record.value is not None:  # nothing, and that there is nothing, are the same of an erased one
+                    told[f"state {record.key!r}"] = [record.value]
     return told
 
 

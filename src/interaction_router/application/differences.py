@@ -35,6 +35,7 @@ class Comparison:
         self._beyond: dict[str, list[bytes]] = defaultdict(list)
         self.updates = 0
         self.undecided = 0
+        self.uncompared = 0
 
     def take(self, live: tuple[int, Outcome] | None, replayed: Iterable[tuple[int, Outcome]]) -> None:
         """Compare one log record's outcomes, each with its partition; `live` is None where it is not decided yet."""

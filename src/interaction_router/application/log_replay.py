@@ -1,6 +1,6 @@
 """The internal log once more: decided anew, in memory, and written for a router that is to start from it.
 
-Which record stands where, and why that gives the same bytes: docs/decisions/0007-replay-of-the-internal-log.md.
+Which record stands where, and why that gives the same bytes: docs/decisions/0009-replay-of-the-internal-log.md.
 """
 
 from collections import defaultdict, deque
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from interaction_router.application.differences import Comparison
-from interaction_router.application.outcomes import OUTCOMES, Counting, read_range
+from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
 from interaction_router.application.replay_rows import AllBuckets, AllRows
 from interaction_router.application.views import LOG
 from interaction_router.domain.decide import decide, repeats
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.events import Decision, Outcome
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.messages import LogRecord, Origin, PolicySet, Send, Tick
+from interaction_router.domain.messages import LogRecord, Origin, Send
 from interaction_router.domain.rows import Conversation, Head
 from interaction_router.ports import Log, Outgoing, Received
-from interaction_router.wire.codec import decode_log_record, encode_log_record
+from interaction_router.wire.codec import decode_log_record, decode_outcome, encode_log_record
 
 REPLAYED_FROM: Final = "replayed_from"
 Spot = tuple[int, int]
@@ -56,6 +56,7 @@ class _Lane:
         self._records = _records(log, partition, end)
         self._outcomes = _outcomes(log, partition)
         self._head: LogRecord | None = None
+        self._outcome: Outcome | None = None
 
     async def head(self) -> LogRecord | None:
         """Return the next record, which stays the next until it is taken; None at the end."""
@@ -83,21 +84,29 @@ class _Lane:
         self.log_time_ms = max(self.log_time_ms, record.stamp_ms or 0)
         place = Place(LOG, self.partition, self.position)
         self.position += 1
-        outcome = await anext(self._outcomes, None)
-        if outcome is not None and outcome.offset != place.offset:
-            cause = f"The outcomes of partition {self.partition} begin at {outcome.offset}, not at {place.offset}."
-            raise FatalError("outcomes_trimmed", cause, "Without them nothing can be compared.")
+        if self._outcome is None:
+            self._outcome = await anext(self._outcomes, None)
+        outcome = self._outcome
+        if outcome is None or outcome.offset > place.offset:  # not decided yet, or no longer kept
+            trimmed = outcome is not None
+            outcome = None
+        else:
+            trimmed, self._outcome = False, None
         stamped = replace(record, stamp_ms=self.log_time_ms, cause=record.cause or place)
-        return _Taken(place, stamped, outcome)
+        return _Taken(place, stamped, outcome, trimmed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A record of the first log, where it stands there, and what was decided of it."""
+    """A record of the first log, where it stands there, and what was decided of it.
+
+    `live` is None where nothing was decided yet, or where that is no longer kept: `trimmed`.
+    """
 
     place: Place
     record: LogRecord
     live: Outcome | None
+    trimmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +231,10 @@ class LogReplay:
             if replaced.outcome.decision.sends:
                 self._moved[place.partition, place.offset] = (replaced.partition, replaced.outcome.offset)
         before = None if live is None else (place.partition, live)
-        self.comparison.take(before, [(each.partition, each.outcome) for each in found])
+        if taken.trimmed:
+            self.comparison.uncompared += 1
+        else:
+            self.comparison.take(before, [(each.partition, each.outcome) for each in found])
         return [*found, *self._sent_without_place()]
 
     def _in_place(self, partition: int, record: LogRecord) -> Iterator[LogRecord]:
@@ -236,8 +248,7 @@ class LogReplay:
             yield record
 
     def _of_partition(self, partition: int, record: LogRecord) -> Iterator[LogRecord]:
-        """A policy, and a tick, are for each partition that was made of one: a tick closes what of its own is there."""
-        assert isinstance(record.message, Tick | PolicySet), "nothing else is for a partition"
+        """A policy, a tick and the like are for each partition that was made of one: it does what is its own."""
         for at in range(partition, self._to, self._from):
             yield replace(record, to=Entity(record.to.tenant, "partition", str(at)))
 
@@ -335,12 +346,21 @@ async def _records(log: Log, partition: int, end: int) -> AsyncIterator[Received
 
 
 async def _outcomes(log: Log, partition: int) -> AsyncIterator[Outcome]:
-    """Yield the outcomes that count; where the first are no longer kept, from the first that is."""
+    """Yield the outcomes that count; where a snapshot has let the first of them go, from the first that is kept."""
     first, end = await log.bounds(OUTCOMES, partition)
-    if first > 0:
-        cause = f"The outcomes of partition {partition} begin at {first}."
-        raise FatalError("outcomes_trimmed", cause, "Without them nothing can be compared.")
-    counting = Counting(-1)
+    counting = Counting(-1) if first == 0 else None
     async for records in read_range(log, OUTCOMES, partition, first, end):
-        for outcome, _ in counting.count(records):
-            yield outcome
+        if counting is None:
+            counting = _counting_from(records)
+        if counting is not None:
+            for outcome, _ in counting.count(records):
+                yield outcome
+
+
+def _counting_from(records: Sequence[Received]) -> Counting | None:
+    """Return what counts from the first outcome on that stands where it was meant to."""
+    for record in filter(is_whole, records):
+        outcome = decode_outcome(record.value or b"", record.headers)
+        if outcome.expected == record.offset:
+            return Counting(outcome.offset - 1)
+    return None

@@ -13,7 +13,7 @@ from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.letter_rows import letter_json, letter_row, show_letter
 from interaction_router.cli.moments import MOMENT
-from interaction_router.cli.progress import Progress
+from interaction_router.cli.pacing import Progress
 from interaction_router.cli.storage import data_option, login_name
 from interaction_router.domain.errors import FatalError
 
@@ -221,13 +221,13 @@ class _Work:
     """What the commands work with."""
 
     def __init__(self, invocation: Invocation, log: "Log") -> None:
-        from interaction_router import bootstrap  # noqa: PLC0415 - `--help` needs no clients
+        from interaction_router import bootstrap_replay  # noqa: PLC0415 - `--help` needs no clients
         from interaction_router.application.handled import HandledLetters  # noqa: PLC0415 - likewise
 
         settings = invocation.settings()
-        self.letters = bootstrap.letters(settings, log)
+        self.letters = bootstrap_replay.letters(settings, log)
         self.handled = HandledLetters(log)
-        self.redriving: Redriving = bootstrap.redriving(settings, log, self.letters, self.handled)
+        self.redriving: Redriving = bootstrap_replay.redriving(settings, log, self.letters, self.handled)
         self.places: Callable[[str], LetterPlace] = lambda text: _place(invocation, text)
 
 

@@ -15,7 +15,7 @@ from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.nouns import PROGRAM
-from interaction_router.cli.progress import Progress
+from interaction_router.cli.pacing import Progress
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.storage import data_option
@@ -137,7 +137,7 @@ def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:
     from interaction_router.application.updates_replay import UpdatesReplay  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.bootstrap import opened_topics  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap_replay import opened_topics  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
     async with opened_topics(settings) as (log, topics):
@@ -212,7 +212,7 @@ async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missi
 
 async def _create(settings: "Settings", log: "Log", topics: "Log", to: str) -> None:
     from interaction_router.application.views import UPDATES  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.bootstrap import create_topic  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap_replay import create_topic  # noqa: PLC0415 - likewise
 
     await create_topic(settings, topics, to, await log.partitions(UPDATES))
 

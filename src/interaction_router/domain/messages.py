@@ -17,13 +17,15 @@ class InteractionEvent:
     """Something told about an interaction. To an endpoint, or to the contact that is thought to own it.
 
     `party` is the endpoint, or `anonymous/<channel>/<interaction id>` for a withheld one. `asked` are the keys of
-    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it.
+    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it. `entry` is
+    its field in every index, once somebody has asked.
     """
 
     party: str
     event_id: str | None
     interaction: Interaction
     asked: tuple[str, ...] = ()
+    entry: str | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def withheld(self) -> bool:
@@ -98,6 +100,15 @@ class AliasEnded:
     contact_id: str
     into: str
     erased_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMoved:
+    """What the alias went into, `via`, has gone into another itself. To the alias, which tells the aliases."""
+
+    contact_id: str
+    via: str
+    into: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +263,18 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """These have been closed for long: take them out of the lists. To the partition, for one tenant."""
+
+    conversations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGrown:
+    """Much has been closed since the index was last gone through: forget what is old in it. To its owner, from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """The settings that decide from here on. To the partition."""
 
@@ -268,6 +291,7 @@ Message: TypeAlias = (
     | BecomeAlias
     | EdgeStruck
     | AliasEnded
+    | AliasMoved
     | ContactMoved
     | ConversationReturned
     | EndpointClaimed
@@ -282,6 +306,8 @@ Message: TypeAlias = (
     | HandUnlinked
     | EraseAsked
     | Tick
+    | Retire
+    | IndexGrown
     | PolicySet
 )
 

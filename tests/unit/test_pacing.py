@@ -2,7 +2,7 @@
 
 import io
 
-from interaction_router.cli.progress import Progress
+from interaction_router.cli.pacing import Progress
 
 
 class Screen(io.StringIO):
