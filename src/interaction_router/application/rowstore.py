@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from interaction_router.domain.decide import next_rows
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Row, RowKey
+from interaction_router.domain.turn import NotLoaded
 from interaction_router.ports import Loaded, Tables
 from interaction_router.wire.codec import decode_row
 
@@ -27,6 +28,13 @@ class RowStore:
         self._young: dict[RowKey, Row | None] = {}
         self._old: dict[RowKey, Row | None] = {}
         self._generation = max(1, cache_rows // 2)
+
+    def row(self, key: RowKey) -> Row | None:
+        """Return a row as it is now. Raises: NotLoaded."""
+        try:
+            return self.rows[key]
+        except KeyError:
+            raise NotLoaded((key,)) from None
 
     async def prepare(self, keys: Sequence[RowKey]) -> None:
         """Have these rows, and those that they lead to, in `rows`: two round trips at most."""
