@@ -32,6 +32,7 @@ from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.application.diagnosis import Check, failed
+from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -55,7 +56,7 @@ from interaction_router.settings.failpoints import parse_failpoints
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
 _LOGGER = logging.getLogger("interaction_router.bootstrap")
-COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS})
+COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS, HANDLED})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
 _PULSE_EVERY_S = 0.5
@@ -112,7 +113,6 @@ async def build_router(
 ) -> Router:
     """Return the router on a log whose topics are there; the agents are read to their end."""
     partitions = await log.partitions(LOG)
-    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
     agents = Agents(log)
     await agents.follow()
     intake = IntakeStage(
@@ -121,14 +121,14 @@ async def build_router(
         Hints(tables, clock, partitions=partitions),
         intake_settings(settings),
         partitions=partitions,
-        lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
+        lineages={stream: await log.lineage(stream) for stream in raw_streams(settings)},
         observer=observer,
     )
     assignment = AssignmentStage(
         log,
         tables,
         clock,
-        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
+        await views_of(settings, log),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
         observer=observer,
@@ -166,15 +166,17 @@ def intake_settings(settings: Settings) -> IntakeSettings:
         default_region=settings.default_region,
         tenants=tenants,
         unqualified=settings.unqualified,
+        inputs=settings.inputs_namespace,
     )
 
 
 def streams(settings: Settings) -> tuple[str, ...]:
-    """Return every stream of the router."""
-    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
+    """Return every stream that a router needs."""
+    return (*raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
 
 
-def _raw_streams(settings: Settings) -> tuple[str, ...]:
+def raw_streams(settings: Settings) -> tuple[str, ...]:
+    """Return the streams that intake reads."""
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
 
 
@@ -204,7 +206,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
     with EmbeddedDatabase(path) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
         partitions = await _partitions_of(log, settings)
-        for stream in streams(settings):
+        for stream in (*streams(settings), HANDLED):
             await log.create(stream, partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
         shell = EmbeddedShell(log, router.stages(), batch=settings.worker.batch_records)
@@ -222,7 +224,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
 @asynccontextmanager
 async def kafka_log(settings: Settings) -> AsyncIterator[KafkaLog]:
     """Have the log on Kafka as long as the context lasts; it connects at its first call."""
-    log = KafkaLog(client_options(settings.kafka), settings.namespace)
+    log = KafkaLog(client_options(settings.kafka), settings.namespace, inputs=settings.inputs_namespace)
     try:
         yield log
     finally:
@@ -300,6 +302,7 @@ def _shell_options(settings: Settings) -> ShellOptions:
     return ShellOptions(
         client=client_options(kafka),
         namespace=settings.namespace,
+        inputs=settings.inputs_namespace,
         session_timeout_ms=milliseconds(kafka.session_timeout),
         heartbeat_interval_ms=milliseconds(kafka.heartbeat_interval),
         group_instance_id=kafka.group_instance_id,
@@ -336,7 +339,7 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
     if settings.embedded.data_dir is not None:
         with EmbeddedDatabase(_existing_file(settings)) as database:
             log = EmbeddedLog(database, SystemClock())
-            views = await _views(settings, log)
+            views = await views_of(settings, log)
             yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
         return
     # A flip of many rows takes long, and its answer is worth waiting for.
@@ -346,7 +349,7 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
             tables = RedisTables(client, settings.namespace)
             await tables.check()
             upkeep = RedisUpkeep(client, settings.namespace)
-            yield State(kafka, tables, upkeep, await _views(settings, kafka), shared=True)
+            yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
     finally:
         await client.close()
 
@@ -361,10 +364,19 @@ def scratch() -> Iterator[tuple[Tables, Upkeep]]:
         yield EmbeddedTables(database), EmbeddedUpkeep(database)
 
 
-async def _views(settings: Settings, log: Log) -> Views:
-    partitions = await log.partitions(LOG)
-    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
-    return Views(namespace=settings.namespace, partitions=partitions, lineage=lineage)
+async def lineage_of(log: Log) -> str:
+    """Return what names the internal log as a whole: its two topics."""
+    return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+
+
+async def views_of(settings: Settings, log: Log) -> Views:
+    """Return what makes the views of this router's outcomes."""
+    return Views(
+        namespace=settings.namespace,
+        partitions=await log.partitions(LOG),
+        lineage=await lineage_of(log),
+        inputs=settings.inputs_namespace,
+    )
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from typing import Final
 from interaction_router.application.fold import fold
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
 from interaction_router.application.rowstore import RowStore
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import HEAD, head_writes, read_head, writes
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.events import AliasMade, Conflicted, Outcome, RowGone, RowPut
@@ -53,7 +54,7 @@ class Folding:
         self._base = base
         self.outcome = -1
         self._head = Head()
-        self._store = RowStore(tables, into, applied=-1, cache_rows=CACHE_ROWS)
+        self._store = RowStore(tables, into, UNOBSERVED, applied=-1, cache_rows=CACHE_ROWS)
         self._position = 0
         self._counting = Counting(-1)
         self._ahead: deque[tuple[Outcome, int]] = deque()
@@ -85,7 +86,7 @@ class Folding:
                 "Retention has removed them, and there is no snapshot that goes on from there.",
             )
         self._head, self.outcome, self.applied = head, outcome, applied
-        self._store = RowStore(self._tables, self._into, applied=applied, cache_rows=CACHE_ROWS)
+        self._store = RowStore(self._tables, self._into, UNOBSERVED, applied=applied, cache_rows=CACHE_ROWS)
         self._position = outcome + 1
         self._counting = Counting(applied)
         self._ahead.clear()

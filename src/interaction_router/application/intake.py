@@ -13,6 +13,7 @@ from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, Place, home
 from interaction_router.domain.interactions import Flag, is_receipt
 from interaction_router.domain.messages import ContactMerged, InteractionEvent, LogRecord, Message, Origin, Raw
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Endpoint, endpoint_key
 from interaction_router.ports import Clock, Log, Observer, Outgoing, Received, Tables
 from interaction_router.wire.agents import agent_record
@@ -53,6 +54,7 @@ class IntakeSettings:
     default_region: str | None = None
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
     unqualified: Literal["reject", "flag"] = "reject"
+    inputs: str | None = None
 
     def region(self, tenant: str) -> str | None:
         """Return the region of a tenant's national numbers."""
@@ -286,7 +288,7 @@ class IntakeStage:
             refusal_of(error),
             stage="intake",
             place=Place(stream, partition, record.offset),
-            namespace=self._settings.namespace,
+            topic=topic_name(self._settings.namespace, stream, self._settings.inputs),
         )
 
     def _letters(self, partition: int, letters: list[Outgoing]) -> Batches:

@@ -224,6 +224,10 @@ class Settings(Section):
     namespace: Namespace = Field(
         "router", description="Begins the name of every topic and Redis key, so that routers can share servers."
     )
+    inputs_namespace: Namespace | None = Field(
+        None,
+        description="Whose interactions, contacts, agents and commands are read, where not its own: see `replay promote`.",
+    )
     default_region: Region | None = Field(
         None, description="Country (ISO 3166-1 alpha-2) of national numbers that name none; else they stay opaque."
     )

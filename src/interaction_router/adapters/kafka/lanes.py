@@ -14,6 +14,7 @@ from interaction_router.adapters.kafka.lane import Lane, Waiting
 from interaction_router.application.health import LaneState
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.names import stream_name
 from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,11 @@ class Duty:
     on_ready: Callable[[int], None]
     on_failure: Callable[[BaseException], None]
     observer: Observer = UNOBSERVED
+    inputs: str | None = None
 
     def stream(self, place: TopicPartition) -> str:
         """Return the topic without its namespace."""
-        return place.topic.removeprefix(f"{self.namespace}.")
+        return stream_name(self.namespace, place.topic, self.inputs)
 
 
 class Group(Protocol):

@@ -27,6 +27,7 @@ from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Du
 from interaction_router.application.health import LaneState
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.names import topic_name
 from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class ShellOptions:
 
     client: ClientOptions
     namespace: str
+    inputs: str | None = None
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 3_000
     group_instance_id: str | None = None
@@ -157,6 +159,7 @@ class FaustShell:
             on_ready=lambda partitions: self._on_ready(role, partitions),
             on_failure=self.fail,
             observer=self._observer,
+            inputs=self._options.inputs,
         )
         return StageApp(duty, self._options)
 
@@ -319,7 +322,8 @@ class StageApp(faust.App):
             broker_request_timeout=max(90.0, options.session_timeout_ms / 1000),
         )
         # Straight to the conductor: an agent would do no more than bring it the topic.
-        self.topics.add(self.topic(*(f"{options.namespace}.{stream}" for stream in duty.stage.streams)))
+        names = (topic_name(options.namespace, stream, options.inputs) for stream in duty.stage.streams)
+        self.topics.add(self.topic(*names))
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)

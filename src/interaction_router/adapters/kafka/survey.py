@@ -69,6 +69,17 @@ async def survey(
     return BrokerFacts(str(options["bootstrap_servers"]).split(","), nodes, allowed, members)
 
 
+async def members_of(options: ClientOptions, groups: Sequence[str]) -> dict[str, int]:
+    """Return how many members each group has."""
+    client = AIOKafkaClient(**options)
+    try:
+        with translating("the consumer groups"):
+            await client.bootstrap()
+            return await _members(client, groups)
+    finally:
+        await client.close()
+
+
 async def _node(broker: Any) -> Node:  # Any: aiokafka's metadata has no types
     """Return a broker's advertised address, after a try to connect to it."""
     trouble = None
