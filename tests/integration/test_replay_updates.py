@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
@@ -74,11 +75,18 @@ async def test_a_replay_is_interrupted_killed_and_gone_on_with(broker: Broker, n
         assert dry.returncode == 0, err
         assert json.loads(out)["records"] == 3 * CONVERSATIONS
 
-        async def some(count: int) -> bool:
-            return kept.exists() and orjson.loads(kept.read_bytes())["written"] >= count
+        async def reaches(process: asyncio.subprocess.Process, count: int) -> None:
+            """Wait until so many are written; a process that ends before says why."""
 
-        first = await _program(running, tmp_path, *choice, "--yes", "--rate", "50")
-        await until(lambda: some(20))
+            async def there() -> bool:
+                if process.returncode is not None:
+                    pytest.fail((await process.communicate())[1].decode())
+                return kept.exists() and orjson.loads(kept.read_bytes())["written"] >= count
+
+            await until(there)
+
+        first = await _program(running, tmp_path, *choice, "--yes", "--rate", "30")
+        await reaches(first, 20)
         first.send_signal(signal.SIGINT)
         _, err = await first.communicate()
         assert first.returncode == 130
@@ -86,8 +94,8 @@ async def test_a_replay_is_interrupted_killed_and_gone_on_with(broker: Broker, n
 
         before = orjson.loads(kept.read_bytes())["written"]
         assert before < 3 * CONVERSATIONS
-        second = await _program(running, tmp_path, "--resume", str(kept), "--yes", "--rate", "50")
-        await until(lambda: some(before + 20))
+        second = await _program(running, tmp_path, "--resume", str(kept), "--yes", "--rate", "30")
+        await reaches(second, before + 20)
         second.kill()
         await second.wait()
 
