@@ -20,6 +20,8 @@ from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.spool import DiskSpool
+from interaction_router.application.delivery import Delivery
 from interaction_router.application.diagnosis import Check, failed
 from interaction_router.application.intake import (
     AGENTS,
@@ -246,6 +248,30 @@ async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callab
             timers.cancel()
         with suppress(asyncio.CancelledError):
             await timers
+
+
+@asynccontextmanager
+async def delivery(settings: Settings, log: Log, receiver: str) -> AsyncIterator[Delivery]:
+    """Have what takes a receiver's records as long as the context lasts; its spool is drained meanwhile.
+
+    `receiver` names the spool's file, since a spool is one process's.
+    """
+    at = settings.receivers.spool
+    path = None if at.dir is None else at.dir / f"{settings.namespace}.{receiver}.spool"
+    spool = None if path is None else DiskSpool(path, max_bytes=at.max_bytes)
+    try:
+        taker = Delivery(log, spool)
+        await taker.start()
+        draining = asyncio.create_task(taker.run(), name="spool")
+        try:
+            yield taker
+        finally:
+            draining.cancel()
+            with suppress(asyncio.CancelledError):
+                await draining
+    finally:
+        if spool is not None:
+            await spool.close()
 
 
 def _shell_options(settings: Settings) -> ShellOptions:

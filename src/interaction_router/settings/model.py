@@ -176,10 +176,24 @@ class ReceiversHttpSettings(Section):
     )
 
 
+class ReceiversSpoolSettings(Section):
+    """Where receivers keep what Kafka does not take for now."""
+
+    dir: Path | None = Field(
+        None,
+        description="The folder of the spools, one file a receiver; where not set there is none, "
+        "and what Kafka does not take is refused for now.",
+    )
+    max_bytes: Count = Field(
+        256 * 1024 * 1024, ge=1024 * 1024, description="The most that one spool holds; then events are refused for now."
+    )
+
+
 class ReceiversSettings(Section):
     """The built-in receivers."""
 
     http: ReceiversHttpSettings = Field(default_factory=ReceiversHttpSettings)
+    spool: ReceiversSpoolSettings = Field(default_factory=ReceiversSpoolSettings)
 
 
 class AmiSettings(Section):
