@@ -48,9 +48,9 @@ def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | 
         name, tenant = http.path_params["vendor"], http.path_params["tenant"]
         head = _head(http, public_url, clock)
         door = gateways.door(name, tenant, head)
+        body = await _body(http)
         if isinstance(door, Answer):
             return _response(door)
-        body = await _body(http)
         if body is None:
             return _response(TOO_LARGE)
         return _response(await _taken(gateways, door, _with(head, body)))
