@@ -14,7 +14,7 @@ from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.delivery import PATIENCE_S
 from interaction_router.application.intake import Agents
-from interaction_router.application.outbound import Outlook, outlook
+from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
 from interaction_router.bootstrap import SystemClock, answering, delivery, embedded_file, intake_settings, kafka_log
 from interaction_router.channels.kit import Credentials

@@ -106,7 +106,7 @@ def _call(form: Form, received_at_ms: int) -> Event | None:
         return None
     if recording is None and status is None:
         raise UnreadableError("CallStatus is none that is known" if word else "there is no CallStatus")
-    direction = "inbound" if (form.get("Direction") or "inbound").lower() == "inbound" else "outbound"
+    direction = "inbound" if (form.get("Direction") or "inbound").strip().lower() == "inbound" else "outbound"
     names_party = any(form.get(name) for name in ("From", "Caller", "To", "Called", "Direction"))
     fields = plain(
         channel="voice",
