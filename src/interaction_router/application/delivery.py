@@ -17,8 +17,12 @@ from interaction_router.domain.messages import Raw
 from interaction_router.ports import Log, Outgoing, RawRecord, Spool
 from interaction_router.wire.updates import unread_payload
 
-PATIENCE_S: Final = 2.0
-"""How long the broker may take before a batch goes to the spool: a vendor waits for 5 s at most."""
+PATIENCE_S: Final = 1.5
+"""How long the broker may take before a batch goes to the spool.
+
+A vendor waits for 5 s at most, and a record perhaps for three answers: how many partitions there are, that the batch
+before it is written, and that its own is.
+"""
 
 BATCH: Final = 1_000
 """The most records that are appended, or spooled, at once for one partition."""

@@ -109,7 +109,8 @@ def _call(form: Form, received_at_ms: int) -> Event | None:
     if recording is None and status is None:
         raise UnreadableError("CallStatus is none that is known" if word else "there is no CallStatus")
     direction = "inbound" if (form.get("Direction") or "inbound").strip().lower() == "inbound" else "outbound"
-    names_party = any(form.get(name) for name in ("From", "Caller", "To", "Called", "Direction"))
+    sides = ("From", "Caller") if direction == "inbound" else ("To", "Called")
+    names_party = any(name in form.fields for name in sides)
     fields = plain(
         channel="voice",
         direction=direction,

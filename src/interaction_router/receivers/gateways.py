@@ -125,7 +125,7 @@ class Gateways:
         if vendor.challenge is not None and request.method == "GET":
             self._count(door.name, "challenge")
             return Answer(200, vendor.challenge(request).encode("utf-8", "replace"), "text/plain; charset=utf-8")
-        if request.method != "GET" and request.media_type not in vendor.media_types:
+        if not _is_supported(vendor, request):
             self._count(door.name, "refused")
             return UNSUPPORTED
         if vendor.token is not None and not await self._is_first(door, vendor.token(request), request):
@@ -170,6 +170,12 @@ class Gateways:
         await self._delivery.deliver([_json_record(item, headers) for item in taken])
         self._count(door.name, "taken" if len(taken) == len(batch.items) else "refused")
         return _batch_answer(batch, all_taken=len(taken) == len(batch.items))
+
+
+def _is_supported(vendor: Vendor, request: Request) -> bool:
+    """Tell whether the vendor's payloads are of this type; one that is all in the address has none."""
+    in_address = vendor.gets and not request.body and not request.media_type
+    return request.method == "GET" or in_address or request.media_type in vendor.media_types
 
 
 def _read(door: Door, vendor: Vendor, request: Request) -> Reading:

@@ -259,6 +259,33 @@ async def test_a_recording_of_a_withheld_caller_is_of_that_call() -> None:
         assert (told["from"], told["interaction_id"]) == (None, "CA1")
 
 
+async def test_an_event_of_a_call_that_names_no_party_gets_that_of_the_call() -> None:
+    """What is there and empty is a withheld party, not a missing one."""
+    async with a_stand() as stand:
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "ringing"})))
+        await stand.ask("twilio", signed("twilio", form({"CallSid": "CA1", "CallStatus": "completed"})))
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallSid": "CA2", "From": "", "CallStatus": "busy"})))
+        await stand.ask("vonage", signed("vonage", posted({**VOICE, "status": "ringing"})))
+        await stand.ask("vonage", signed("vonage", posted({"uuid": "63f6", "status": "completed"})))
+        await stand.ask("vonage", signed("vonage", posted({"uuid": "77", "status": "completed"})))
+        told = [(each["interaction_id"], each["from"], each["status"]) for each in await stand.told("voice")]
+        assert told == [
+            ("CA1", "+27821234567", "ringing"),
+            ("CA1", "+27821234567", "ended"),
+            ("CA2", None, "missed"),
+            ("63f6", "+27821234567", "ringing"),
+            ("63f6", "+27821234567", "ended"),
+        ]
+        assert len(await stand.records("dlq.v1")) == 1
+
+
+async def test_kannel_has_nothing_to_send_to_the_customer() -> None:
+    async with a_stand() as stand:
+        for request in (asked({"id": "1", "from": "+27821234567"}), replace(asked({"id": "2"}), method="POST")):
+            answer = await stand.ask("kannel", signed("kannel", request))
+            assert (answer.status, answer.body) == (200, b"")
+
+
 async def test_what_is_remembered_of_a_call_shows_nobodys_number() -> None:
     class Shown(Memory):
         kept = b""
