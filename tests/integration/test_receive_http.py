@@ -175,6 +175,9 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         question = orjson.dumps({"tenant": "acme", "channel": "sms", "party": "0821234567", "agent_id": "ann"})
         answer = await receiver.ask("POST", "/v1/outbound/check", good.headers, question)
         assert orjson.loads(answer.body)["rule"] == "opened_unlinked"
+        counted = (await receiver.ask("GET", "/metrics", {})).body.decode()
+        assert 'interaction_router_webhooks_total{vendor="json",outcome="forged"} 1\n' in counted
+        assert "\ninteraction_router_spooled_records 0\n" in counted
         assert b"27821234567" not in receiver.errors.read_bytes()
 
 

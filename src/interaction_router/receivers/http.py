@@ -19,6 +19,7 @@ from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
 from interaction_router.receivers.answers import TOO_LARGE, Answer, refusal
+from interaction_router.receivers.counts import CONTENT_TYPE, Counts
 from interaction_router.receivers.gateways import Door, Gateways
 from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
 from interaction_router.receivers.outbound import Gate
@@ -38,7 +39,7 @@ _METHODS: Final = frozenset({"GET", "POST"})
 _FAILED: Final = refusal(500, "failed", "the receiver has failed; its log says how")
 
 
-def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | None) -> ASGIApp:
+def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, public_url: str | None) -> ASGIApp:
     """Return the application; `public_url` is the address that vendors call where a proxy stands before it.
 
     Webhooks go past FastAPI, whose layers would take a third of the time; it serves and describes all else, and
@@ -75,10 +76,14 @@ def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | 
     async def health(_: HttpRequest) -> Response:
         return Response(b'{"status":"up"}', media_type="application/json")
 
+    async def metrics(_: HttpRequest) -> Response:
+        return Response(counts.exposition(), media_type=CONTENT_TYPE)
+
     app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
     app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
     app.add_route("/v1/gateways/{vendor}/{tenant}", take_any, methods=["GET", "POST"], include_in_schema=False)
     app.add_route("/healthz", health, methods=["GET"], include_in_schema=False)
+    app.add_route("/metrics", metrics, methods=["GET"], include_in_schema=False)
     app.openapi().setdefault("components", {})["securitySchemes"] = SECURITY
     return _Front(app, take)
 
