@@ -19,7 +19,7 @@ from interaction_router.channels.kit import Request
 from tests.integration.running import Running, Worker, until, updates
 from tests.servers import Broker, RedisServer
 from tests.servers.addresses import free_port
-from tests.unit.channels.asked import CREDENTIALS, asked, form, mailgun_proof, posted, signed
+from tests.unit.channels.asked import CREDENTIALS, asked, form, mailgun_proof, multipart, posted, signed
 from tests.unit.channels.payloads import CALL, MAILGUN_IN, WA_CONTACTS, WA_MESSAGE, whatsapp
 
 ITEM = {
@@ -35,6 +35,9 @@ GATEWAYS = {
     for vendor, credentials in CREDENTIALS.items()
     for key, value in credentials.items()
 }
+
+
+SAMPLES = Path(os.environ.get("CHANNEL_SAMPLES", Path(__file__).parents[3] / "shared" / "payloads"))
 
 
 class Answered(NamedTuple):
@@ -179,6 +182,53 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         assert 'interaction_router_webhooks_total{vendor="json",outcome="forged"} 1\n' in counted
         assert "\ninteraction_router_spooled_records 0\n" in counted
         assert b"27821234567" not in receiver.errors.read_bytes()
+
+
+def sample_requests() -> list[tuple[str, Request, int]]:
+    """Return the samples as requests, each with how many events it tells."""
+    found = [
+        ("whatsapp", at("whatsapp", posted(orjson.loads(path.read_bytes()))), 1)
+        for path in sorted(SAMPLES.glob("01_*.json"))
+    ]
+    for number, line in enumerate((SAMPLES / "12_twilio_voice_webhooks.form.txt").read_text().splitlines()):
+        if not line.startswith("#"):
+            request = replace(form({}), body=line.replace("12345", f"CA{number}").encode())
+            found.append(("twilio", at("twilio", request), 1))
+    # Of Vonage's, a transfer tells nothing, and nobody has heard of the recording's call.
+    found += [
+        ("vonage", at("vonage", posted(event)), int(bool(event.get("status"))))
+        for event in orjson.loads((SAMPLES / "13_vonage_voice_events.json").read_bytes())
+    ]
+    mail = orjson.loads((SAMPLES / "07_mailgun_inbound.form.json").read_bytes())
+    found.append(("mailgun", form({**mail, **mailgun_proof("sample")}), 1))
+    parsed = orjson.loads((SAMPLES / "07_sendgrid_inbound_parse.form.json").read_bytes())
+    found.append(("sendgrid", at("sendgrid", multipart(parsed)), 1))
+    mail = orjson.loads((SAMPLES / "07_postmark_inbound.json").read_bytes())
+    found.append(("postmark", at("postmark", posted(mail)), 1))
+    return found
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples of real gateways are not here")
+async def test_samples_of_real_gateways(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    async with receiving(broker, redis_server, namespace, tmp_path) as (running, receiver, log):
+        worker = running.worker()
+        requests = sample_requests()
+        for vendor, request, _ in requests:
+            assert (await receiver.send(vendor, request)).status == 200, vendor
+        channels = [await told(log, channel) for channel in ("voice", "whatsapp", "email")]
+        assert sum(map(len, channels)) == sum(count for *_, count in requests)
+        interactions = {(each["channel"], each["interaction_id"]) for found in channels for each in found}
+        await worker.ready()
+
+        async def assigned() -> bool:
+            found = [each["interaction"] for each in await updates(log) if "interaction" in each]
+            return {(each["channel"], each["interaction_id"]) for each in found} == interactions
+
+        await until(assigned)
+        assert sum([(await log.bounds("dlq.v1", each)).end for each in range(await log.partitions("dlq.v1"))]) == 1
+        assert worker.stop() == 0
 
 
 @pytest.mark.kafka
