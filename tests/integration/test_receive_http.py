@@ -65,11 +65,16 @@ class Receiver(Worker):
         query = f"?{request.query}" if request.query else ""
         return await self.ask(request.method, f"/v1/gateways/{vendor}/{tenant}{query}", request.headers, request.body)
 
-    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answered:
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, length: int | None = None
+    ) -> Answered:
+        """Send a request; `length` is what it says that its body has."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         lines = [f"{method} {path} HTTP/1.1", "host: hooks.example", "connection: close"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        writer.write("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body)
+        writer.write(
+            "\r\n".join([*lines, f"content-length: {len(body) if length is None else length}", "", ""]).encode() + body
+        )
         raw = await reader.read()
         writer.close()
         head, _, content = raw.partition(b"\r\n\r\n")
@@ -163,6 +168,9 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         assert (await receiver.send("json", large)).status == 413
         assert (await receiver.send("json", replace(large, headers={"content-type": "text/plain"}))).status == 413
         assert (await receiver.send("json", replace(large, body=large.body[1:]))).status == 422
+        patient = {"content-type": "application/json", "expect": "100-continue"}
+        assert (await receiver.ask("POST", "/v1/gateways/json/acme", patient, length=20_000_000)).status == 413
+        assert (await receiver.ask("POST", "/v1/gateways/json/acme/", good.headers, good.body)).status == 404
         assert (await receiver.send("json", asked({}))).status == 405
         assert (await receiver.send("postmark", asked({}))).status == 405
         challenge = asked({"hub.mode": "subscribe", "hub.verify_token": "agreed", "hub.challenge": "115"})
