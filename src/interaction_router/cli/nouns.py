@@ -20,6 +20,7 @@ SET_UP = "Set up"
 NOUNS: Final = {
     "demo": Noun(RUN, "Run everything in one process, with simulated gateways; no server needed."),
     "worker": Noun(RUN, "Assign interactions to conversations, on Kafka and Redis."),
+    "receive": Noun(RUN, "Take events in from gateways, mail servers and switches."),
     "simulate": Noun(RUN, "Send the load of simulated gateways to Kafka."),
     "conversations": Noun(LOOK, "List, show, close, link and unlink conversations."),
     "contacts": Noun(LOOK, "Save, show, find, merge, delete and erase contacts."),

@@ -1,0 +1,1 @@
+"""What each vendor sends, read into raw interactions: one file a vendor, pure."""

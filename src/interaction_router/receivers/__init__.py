@@ -1,0 +1,1 @@
+"""Where events come in from outside: accept, verify, read, store, and only then acknowledge."""
