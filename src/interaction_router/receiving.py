@@ -1,16 +1,22 @@
 """The wiring of the receivers: settings to servers and clients, on the router's log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from interaction_router.application.delivery import Delivery
 from interaction_router.bootstrap import SystemClock, answering, delivery, kafka_log
+from interaction_router.channels.asterisk import Asterisk
+from interaction_router.channels.calls import Line
+from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.domain.errors import FatalError
+from interaction_router.receivers import ami, esl
 from interaction_router.receivers.attachments import AttachmentFolder
 from interaction_router.receivers.mails import Mails
 from interaction_router.receivers.smtp import MailServer, smtp_server, tenants_by_domain
-from interaction_router.settings import Settings
+from interaction_router.receivers.switches import Place, Switch
+from interaction_router.settings import Settings, SwitchSettings
 
 Ready = Callable[[str], None]
 
@@ -41,6 +47,52 @@ async def receive_smtp(settings: Settings, ready: Ready) -> None:
         async with smtp_server(settings.receivers.smtp, server) as at:
             ready(f"{at.host}:{at.port}")
             await asyncio.Event().wait()
+
+
+async def receive_ami(settings: Settings, ready: Ready) -> None:
+    """Hear every tenant's Asterisk until cancelled."""
+    switches = {name: of.ami for name, of in settings.tenants.items() if of.ami is not None}
+    if not switches:
+        raise _unset("ami", "ami", "where the tenant's Asterisk is")
+    async with receiving(settings, "ami") as taker:
+        await _hear(
+            [
+                Switch(Place("ami", name, at.host, at.port), ami.conversation(at), Asterisk(_line(name, "asterisk", at)),
+                       taker, SystemClock())
+                for name, at in switches.items()
+            ],
+            ready,
+        )  # fmt: skip
+
+
+async def receive_esl(settings: Settings, ready: Ready) -> None:
+    """Hear every tenant's FreeSWITCH until cancelled."""
+    switches = {name: of.esl for name, of in settings.tenants.items() if of.esl is not None}
+    if not switches:
+        raise _unset("esl", "esl", "where the tenant's FreeSWITCH is")
+    async with receiving(settings, "esl") as taker:
+        await _hear(
+            [
+                Switch(Place("esl", name, at.host, at.port), esl.conversation(at),
+                       FreeSwitch(_line(name, "freeswitch", at)), taker, SystemClock())
+                for name, at in switches.items()
+            ],
+            ready,
+        )  # fmt: skip
+
+
+def _line(tenant: str, provider: str, at: SwitchSettings) -> Line:
+    return Line(tenant, provider, re.compile(at.internal_numbers), at.internal_calls, at.agents)
+
+
+async def _hear(switches: Sequence[Switch], ready: Ready) -> None:
+    """Keep connected to all switches; `ready` hears once each has been tried."""
+    async with asyncio.TaskGroup() as group:
+        for switch in switches:
+            group.create_task(switch.run(), name="switch")
+        for switch in switches:
+            await switch.tried.wait()
+        ready(f"switches={len(switches)}")
 
 
 def _unset(receiver: str, setting: str, what: str) -> FatalError:
