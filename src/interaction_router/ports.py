@@ -164,6 +164,21 @@ class Spool(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """What receivers of one namespace remember together, for a while.
+
+    Every method raises `RetryableError` where it does not answer.
+    """
+
+    async def keep(self, key: str, value: bytes, *, ttl_s: int) -> bytes:
+        """Keep the value where the key has none; return what the key has then."""
+        ...
+
+    async def recall(self, key: str) -> bytes | None:
+        """Return what the key has, None where it has nothing or its time is up."""
+        ...
+
+
 class Clock(Protocol):
     """The time of day."""
 

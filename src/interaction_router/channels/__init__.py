@@ -1,1 +1,1 @@
-"""What each vendor sends, read into raw interactions: one file a vendor, pure."""
+"""What gateways send, made into raw interactions, and the proof that it is they who sent it; one file a vendor."""

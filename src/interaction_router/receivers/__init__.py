@@ -1,1 +1,1 @@
-"""Where events come in from outside: accept, verify, read, store, and only then acknowledge."""
+"""What takes events in from outside: accept, verify, parse, append, then acknowledge."""

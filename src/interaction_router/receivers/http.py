@@ -1,0 +1,183 @@
+"""The HTTP server of webhooks and of the outbound gate: FastAPI on uvicorn."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from interaction_router import __version__
+from interaction_router.channels.kit import Request
+from interaction_router.domain.errors import FatalError
+from interaction_router.ports import Clock
+from interaction_router.receivers.answers import TOO_LARGE, Answer, refusal
+from interaction_router.receivers.gateways import Door, Gateways
+from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
+from interaction_router.receivers.outbound import Gate
+
+BODY_BYTES: Final = 10 * 1024 * 1024
+"""The most that a request may bring."""
+
+DRAINED_BYTES: Final = 4 * BODY_BYTES
+"""How much of a body that is too large is read and dropped, so that its sender gets to read the answer."""
+
+STOP_S: Final = 5
+"""How long requests under way may take once the server is asked to stop."""
+
+_LOGGER = logging.getLogger("interaction_router.receivers")
+_FAILED: Final = refusal(500, "failed", "the receiver has failed; its log says how")
+
+
+def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | None) -> FastAPI:
+    """Return the application; `public_url` is the address that vendors call where a proxy stands before it."""
+    app = FastAPI(
+        title="interaction-router receivers",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+
+    async def take(http: HttpRequest) -> Response:
+        name, tenant = http.path_params["vendor"], http.path_params["tenant"]
+        head = _head(http, public_url, clock)
+        door = gateways.door(name, tenant, head)
+        if isinstance(door, Answer):
+            return _response(door)
+        body = await _body(http)
+        if body is None:
+            return _response(TOO_LARGE)
+        return _response(await _taken(gateways, door, _with(head, body)))
+
+    async def take_json(http: HttpRequest) -> Response:
+        http.path_params["vendor"] = "json"
+        return await take(http)
+
+    async def ask(http: HttpRequest) -> Response:
+        body = await _body(http)
+        return _response(TOO_LARGE if body is None else await gate.answer(_with(_head(http, public_url, clock), body)))
+
+    async def health(_: HttpRequest) -> Response:
+        return Response(b'{"status":"up"}', media_type="application/json")
+
+    app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
+    app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
+    app.add_route("/v1/gateways/{vendor}/{tenant}", take, methods=["GET", "POST"], include_in_schema=False)
+    app.add_route("/healthz", health, methods=["GET"], include_in_schema=False)
+    app.openapi().setdefault("components", {})["securitySchemes"] = SECURITY
+    return app
+
+
+async def _taken(gateways: Gateways, door: Door, request: Request) -> Answer:
+    try:
+        return await gateways.take(door, request)
+    except Exception as error:
+        # An entry point. The traceback would show no payload, but the message of the exception might.
+        _LOGGER.error("request_failed", extra={"gateway": door.source, "error": type(error).__name__})  # noqa: TRY400
+        _LOGGER.debug("request_failed_at", exc_info=True)
+        return _FAILED
+
+
+def _head(http: HttpRequest, public_url: str | None, clock: Clock) -> Request:
+    """Return the request without its body."""
+    headers: dict[str, str] = {}
+    for name, value in http.headers.items():
+        headers.setdefault(name, value)
+    path = http.scope["raw_path"].decode("latin-1") if http.scope.get("raw_path") else http.url.path
+    query = http.scope["query_string"].decode("latin-1")
+    base = public_url or f"{http.url.scheme}://{headers.get('host', '')}"
+    return Request(http.method, f"{base}{path}" + (f"?{query}" if query else ""), headers, b"", clock.now_ms())
+
+
+def _with(head: Request, body: bytes) -> Request:
+    return Request(head.method, head.url, head.headers, body, head.received_at_ms)
+
+
+async def _body(http: HttpRequest) -> bytes | None:
+    """Return the body, None where it is too large; then it is read on for a while, and dropped."""
+    announced = http.headers.get("content-length", "")
+    too_large = announced.isdecimal() and int(announced) > BODY_BYTES
+    if too_large and int(announced) > DRAINED_BYTES:
+        return None
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in http.stream():
+        size += len(piece)
+        if size > BODY_BYTES:
+            too_large = True
+            pieces.clear()
+        if size > DRAINED_BYTES:
+            return None
+        if not too_large:
+            pieces.append(piece)
+    return None if too_large else b"".join(pieces)
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"content-type": answer.content_type, **answer.headers}
+    if answer.status == TOO_LARGE.status:
+        headers["connection"] = "close"
+    return Response(answer.body, answer.status, headers)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the program."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+@asynccontextmanager
+async def http_server(
+    app: FastAPI, host: str, port: int
+) -> AsyncIterator[tuple[str, int, Callable[[], Awaitable[None]]]]:
+    """Serve as long as the context lasts; yields where, and what waits for the server's end.
+
+    Raises:
+        FatalError: it cannot listen there.
+    """
+    listening = _listen(host, port)
+    at = listening.getsockname()
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_S,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+    try:
+        while not server.started and not running.done():  # noqa: ASYNC110 - uvicorn tells it by nothing else
+            await asyncio.sleep(0.01)
+        yield at[0], at[1], lambda: asyncio.shield(running)
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.set_inheritable(True)
+    except OSError as error:
+        cause = f"It cannot listen on {host}:{port}: {error.strerror or error}."
+        raise FatalError("cannot_listen", cause, "Set receivers.http.host and receivers.http.port.") from error
+    return listening
