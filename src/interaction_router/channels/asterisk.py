@@ -136,7 +136,7 @@ class Asterisk:
         told = self._calls.leg(call_id, leg_id, at_ms=at_ms, number=number)
         if _is_local(event.get("destchannel")):
             return told
-        return told + self._calls.dial(call_id, number, at_ms=at_ms)
+        return told + self._calls.dial(call_id, leg_id, number, at_ms=at_ms)
 
     def _dial_end(self, event: Event, at_ms: int) -> list[JsonObject]:
         status, leg_id = event.get("dialstatus", "").upper(), event.get("destuniqueid")

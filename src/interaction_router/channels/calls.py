@@ -61,6 +61,8 @@ class _Call:
     began_at_ms: int
     caller: str | None = None
     callee: str | None = None
+    calling_leg: str | None = None
+    """The leg of whoever the switch called first, so that they call another."""
     direction: Direction | None = None
     silent: bool = False
     legs: dict[str, str | None] = field(default_factory=dict)
@@ -120,13 +122,13 @@ class Calls:
         call = self._calls.get(call_id)
         return [] if call is None or call.direction is not None else self._begin(call, caller, callee, at_ms)
 
-    def dial(self, call_id: str, number: str | None, *, at_ms: int) -> list[JsonObject]:
+    def dial(self, call_id: str, leg_id: str, number: str | None, *, at_ms: int) -> list[JsonObject]:
         """The switch calls somebody: of a call that it began itself, an extension first, then the other side."""
         call = self._calls.get(call_id)
-        if call is None or call.direction is not None:
+        if call is None or call.direction is not None or call.calling_leg == leg_id:
             return []
         if call.caller is None and self._line.is_internal(number):
-            call.caller = number
+            call.caller, call.calling_leg = number, leg_id
             return []
         if number is None:
             return []
@@ -184,7 +186,7 @@ class Calls:
             if row.from_outside and row.leg_id == row.call_id:
                 told += self.ring(row.call_id, caller=row.caller, callee=row.callee, at_ms=row.began_at_ms)
             else:
-                told += self.dial(row.call_id, row.number, at_ms=row.began_at_ms)
+                told += self.dial(row.call_id, row.leg_id, row.number, at_ms=row.began_at_ms)
         for row in rows:
             if row.talking and (row.leg_id != row.call_id or not row.from_outside):
                 told += self.answer(row.call_id, row.leg_id, at_ms=at_ms)

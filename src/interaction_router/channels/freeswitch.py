@@ -76,7 +76,7 @@ class FreeSwitch:
         call_id = self._calls.call_of(made_for) or made_for
         number = callee or usable(event.get("caller-callee-id-number"))
         told = self._calls.leg(call_id, leg_id, at_ms=at_ms, number=number)
-        return told + self._calls.dial(call_id, number, at_ms=at_ms)
+        return told + self._calls.dial(call_id, leg_id, number, at_ms=at_ms)
 
     def _answer(self, event: Event, leg_id: str, at_ms: int) -> list[JsonObject]:
         """A leg that came to the switch is answered by its dialplan; one that the switch made, by somebody."""

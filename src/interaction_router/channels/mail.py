@@ -12,6 +12,7 @@ from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Final
 
+from interaction_router.channels.mail_fields import synthetic_id
 from interaction_router.channels.mail_limits import TEXT_BYTES_LIMIT, cut, shortened
 from interaction_router.channels.mail_parts import (
     Faults,
@@ -30,7 +31,6 @@ from interaction_router.wire.strict_json import JsonObject
 from interaction_router.wire.times import read_time, spell_time
 
 CHANNEL: Final = "email"
-SYNTHETIC: Final = "synthetic:"
 _NAME_LIMIT: Final = 255
 _TEXT_READ_LIMIT: Final = 4 * TEXT_BYTES_LIMIT
 _MACHINES: Final = ("x-autoreply", "x-autorespond", "x-auto-response", "x-autoresponse")
@@ -116,14 +116,6 @@ def read_mail(content: bytes, envelope: Envelope, damage: str | None = None) -> 
 
 
 _REQUIRED: Final = frozenset({"from", "to"})
-
-
-def synthetic_id(sender: str, date: str, subject: str, text: str) -> str:
-    """Return the id of a mail that has none: the same mail, delivered again, has the same one."""
-    digest = hashlib.sha256()
-    for each in (sender, date, subject, text):
-        digest.update(each.encode("utf-8", "surrogatepass") + b"\x00")
-    return SYNTHETIC + digest.hexdigest()
 
 
 def message_id(text: str) -> str | None:
