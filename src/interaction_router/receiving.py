@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from interaction_router.application.delivery import Delivery
@@ -11,12 +11,14 @@ from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.interactions import Direction
 from interaction_router.receivers import ami, esl
 from interaction_router.receivers.attachments import AttachmentFolder
+from interaction_router.receivers.imap import Folder, FolderReader, Positions
 from interaction_router.receivers.mails import Mails
 from interaction_router.receivers.smtp import MailServer, smtp_server, tenants_by_domain
 from interaction_router.receivers.switches import Place, Switch
-from interaction_router.settings import Settings, SwitchSettings
+from interaction_router.settings import ImapSettings, Settings, SwitchSettings
 
 Ready = Callable[[str], None]
 
@@ -47,6 +49,37 @@ async def receive_smtp(settings: Settings, ready: Ready) -> None:
         async with smtp_server(settings.receivers.smtp, server) as at:
             ready(f"{at.host}:{at.port}")
             await asyncio.Event().wait()
+
+
+async def receive_imap(settings: Settings, ready: Ready) -> None:
+    """Read every tenant's mailbox until cancelled; `ready` hears once each folder has been tried."""
+    at = settings.receivers.imap
+    folders = [
+        Folder(name, folder, direction, of.imap, at.idle_limit.total_seconds())
+        for name, of in settings.tenants.items()
+        if of.imap is not None
+        for folder, direction in _folders(of.imap)
+    ]
+    if not folders:
+        raise _unset("imap", "imap", "where the tenant's mailbox is")
+    kept = at.dir or settings.embedded.data_dir
+    if kept is None:
+        cause = "There is nowhere to keep up to where mailboxes have been read."
+        raise FatalError("positions_unset", cause, "Set receivers.imap.dir, a folder that outlives the process.")
+    async with receiving(settings, "imap") as taker, asyncio.TaskGroup() as group:
+        mails, positions = _mails(settings, taker), Positions(kept, settings.namespace)
+        readers = [FolderReader(folder, mails, positions, SystemClock()) for folder in folders]
+        for reader in readers:
+            group.create_task(reader.run(), name="mailbox")
+        for reader in readers:
+            await reader.tried.wait()
+        ready(f"folders={len(readers)}")
+
+
+def _folders(at: ImapSettings) -> Iterator[tuple[str, Direction]]:
+    yield at.folder, "inbound"
+    if at.sent_folder is not None:
+        yield at.sent_folder, "outbound"
 
 
 async def receive_ami(settings: Settings, ready: Ready) -> None:

@@ -224,6 +224,7 @@ _BROKEN = [
     b"Subject: " + b"=?a?q?" * 100_000 + b"\n\nx",
     b"Content-Type: text/plain; charset=punycode\n\nx",
     b"Content-Type: text/plain; charset=\x00\n\nx",
+    b"Content-Type:;charset*\n\x80",
     _NESTED + b"x",
     b"a:b\n" * 100_000 + b"\nx",
     b"Subject: x\n\n" + b"\n" * 1_000_001,

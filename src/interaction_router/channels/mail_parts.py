@@ -168,12 +168,16 @@ def leaves(message: Message, faults: Faults) -> Iterator[Part]:
     stack = [(message, False)]
     while stack:
         part, alternative = stack.pop()
-        payload = part.get_payload()
-        if isinstance(payload, list) and part.get_content_maintype() != "message":
+        if part.is_multipart() and part.get_content_maintype() != "message":
             within = alternative or part.get_content_type() == "multipart/alternative"
-            stack += [(each, within) for each in reversed(payload) if isinstance(each, Message)]
+            stack += [(each, within) for each in reversed(_inner(part))]
         else:
             yield _part(part, faults, alternative=alternative)
+
+
+def _inner(part: Message) -> list[Message]:
+    payload = part.get_payload()
+    return [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
 
 
 def _part(part: Message, faults: Faults, *, alternative: bool) -> Part:
@@ -208,12 +212,12 @@ def _file_name(name: str | None) -> str | None:
 def _content(part: Message, faults: Faults) -> bytes:
     try:
         if part.is_multipart():
-            return b"\n".join(each.as_bytes() for each in part.get_payload() if isinstance(each, Message))
+            return b"\n".join(each.as_bytes() for each in _inner(part))
         content = part.get_payload(decode=True)
     except _UNREADABLE:
         faults.add("encoding")
-        raw = part.get_payload()
-        return raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else b""
+        raw = _lenient(part.get_payload)
+        return raw.encode("utf-8", "surrogateescape") if raw is not None else b""
     if part.defects:
         faults.add("encoding")
     return content if isinstance(content, bytes) else b""

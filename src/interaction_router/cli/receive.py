@@ -4,7 +4,7 @@ import click
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.receive_http import http
-from interaction_router.cli.receive_mail import smtp
+from interaction_router.cli.receive_mail import imap, smtp
 from interaction_router.cli.receive_telephony import ami, esl
 
 
@@ -13,5 +13,5 @@ def noun() -> None:
     """Take events in: each is acknowledged once Kafka, or the spool, has it."""
 
 
-for command in (http, smtp, ami, esl):
+for command in (http, smtp, imap, ami, esl):
     noun.add_command(command)

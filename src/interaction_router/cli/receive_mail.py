@@ -22,3 +22,17 @@ def smtp(invocation: Invocation, host: str | None, port: str | None) -> None:
 
     settings = invocation.settings({"receivers.smtp.host": host, "receivers.smtp.port": port})
     run_receiver("smtp", settings, receive_smtp)
+
+
+@click.command("imap", cls=RouterCommand, short_help="Take mail from mailboxes, by IMAP.")
+@data_option
+@click.pass_obj
+def imap(invocation: Invocation) -> None:
+    """Take mail from every tenant's mailbox (`tenants.<tenant>.imap`), by IMAP; nothing is changed there.
+
+    Prints `ready imap folders=N` on standard error once each folder has been tried. A lost connection is made again.
+    Only one process may read a mailbox.
+    """
+    from interaction_router.receiving import receive_imap  # noqa: PLC0415 - `--help` needs no client
+
+    run_receiver("imap", invocation.settings(), receive_imap)
