@@ -14,13 +14,14 @@ from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.delivery import PATIENCE_S
 from interaction_router.application.intake import Agents
-from interaction_router.application.outbound import Outlook, outlook
+from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
 from interaction_router.bootstrap import SystemClock, answering, delivery, embedded_file, intake_settings, kafka_log
 from interaction_router.channels.kit import Credentials
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Log, Memory, Tables
-from interaction_router.receivers.gateways import Gateways, Outcome
+from interaction_router.receivers.counts import Counts
+from interaction_router.receivers.gateways import Gateways
 from interaction_router.receivers.http import http_app, http_server
 from interaction_router.receivers.outbound import Gate
 from interaction_router.settings import Settings
@@ -87,9 +88,11 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
                 party=party,
             )
 
+        counts = Counts(lambda: taker.spooled)
         app = http_app(
-            Gateways(gateways, settings.channels, taker, ground.memory, _count),
+            Gateways(gateways, settings.channels, taker, ground.memory, counts),
             Gate(gateways, settings.channels, look),
+            counts,
             SystemClock(),
             public_url=settings.receivers.http.public_url,
         )
@@ -108,11 +111,6 @@ def credentials_of(settings: Settings) -> Mapping[str, Mapping[str, Credentials]
         }
         for name, tenant in settings.tenants.items()
     }
-
-
-def _count(vendor: str, outcome: Outcome) -> None:
-    """Take note of a request; whoever serves metrics counts here."""
-    _LOGGER.debug("request", extra={"vendor": vendor, "outcome": outcome})
 
 
 async def _look_at_topics(settings: Settings, log: Log) -> None:

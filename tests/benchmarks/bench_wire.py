@@ -21,7 +21,7 @@ from interaction_router.wire.codec import (
     encode_outcome,
     encode_row,
 )
-from interaction_router.wire.interaction_json import InteractionJson, write_interaction
+from interaction_router.wire.interaction_json import interaction_json, write_interaction
 from interaction_router.wire.interactions import interaction_message, interaction_of, parse_interaction
 from interaction_router.wire.strict_json import read_object
 from interaction_router.wire.updates import state_record, update_records
@@ -75,7 +75,7 @@ def main() -> None:
     row = Conversation(name, "acme", owner, 2, "open", "c42", message.party, _AT_MS, 5)
     row = replace(row, channels={"voice": 1}, interaction_count=1, last_interaction_at_ms=_AT_MS)
     entry = Entry(name, None, ("answered/",), _AT_MS, message.interaction)
-    fields, written, memory = read_object(_RAW), encode_log_record(record), InteractionJson()
+    fields, written = read_object(_RAW), encode_log_record(record)
     logged, decided = written.value or b"", encode_outcome(outcome).value or b""
     row_bytes, entry_bytes = encode_row(row), encode_row(entry)
     operations: dict[str, Callable[[], object]] = {
@@ -84,7 +84,7 @@ def main() -> None:
         "parse an interaction, both": lambda: parse_interaction(_RAW, channel_of_topic="voice"),
         "to a message": lambda: interaction_message(raw, region="ZA", own_addresses=frozenset()),
         "interaction JSON": lambda: write_interaction(message.interaction),
-        "interaction JSON, known": lambda: memory(message.interaction),
+        "interaction JSON, known": lambda: interaction_json(message.interaction),
         "encode a log record": lambda: encode_log_record(record),
         "decode a log record": lambda: decode_log_record(logged, (), arrived_ms=_AT_MS),
         "encode an outcome": lambda: encode_outcome(outcome),

@@ -138,6 +138,24 @@ async def test_a_spool_outlives_its_process(tmp_path: Path) -> None:
     assert (tmp_path / "spool.sqlite").stat().st_mode & 0o777 == 0o600
 
 
+async def test_records_of_unknown_partitions_come_behind_those_of_known_ones(tmp_path: Path) -> None:
+    """A receiver that starts while the broker is away has older records of the same key, by their partition."""
+    async with a_log() as log, a_spool(tmp_path) as spool:
+        first = Delivery(log, spool)
+        await first.deliver([record("a", 0)])
+        log.away = True
+        for number in range(1, 4):
+            await first.deliver([record("a", number)])
+        second = Delivery(log, spool)
+        await second.start()
+        await second.deliver([record("a", 4)])
+        log.away = False
+        await second.deliver([record("a", 5)])
+        while second.spooled:
+            await second.drain()
+        assert await values(log) == {"a": [0, 1, 2, 3, 4, 5]}
+
+
 async def test_a_full_spool_takes_nothing_more(tmp_path: Path) -> None:
     async with a_log() as log, a_spool(tmp_path, max_bytes=300) as spool:
         delivery = Delivery(log, spool)

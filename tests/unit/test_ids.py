@@ -1,5 +1,7 @@
 """Ids and places: vectors that no later version may change, and Kafka's own partitioner as the oracle."""
 
+from uuid import UUID
+
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
@@ -9,6 +11,7 @@ from interaction_router.domain.ids import (
     Entity,
     EntityKind,
     Place,
+    contact_update_id,
     conversation_id,
     entity_hash,
     home,
@@ -48,8 +51,16 @@ def test_a_conversation_begins_with_the_hash_of_its_opener() -> None:
 
 def test_an_update_has_an_id_of_its_own() -> None:
     """It depends on the conversation and the number alone."""
-    assert update_id("k", "1") == update_id("k", "1") != update_id("k", "2")
-    assert (update_id("k", "1")[14], len(update_id("k", "1"))) == ("8", 36)
+    one = conversation_id(Entity("acme", "contact", "c1"), Place("interactions.sms.v1", 0, 1))
+    ids = [one, *(update_id(one, seq) for seq in (1, 2, 2**40))]
+    assert len(set(ids)) == 4
+    assert {UUID(each).version for each in ids} == {8}
+    assert update_id("0c3e8b3a-1f0e-8c55-9a51-000000000001", 2) == "0c3e8b3a-1f0e-8c55-9a51-000000000003"
+
+
+def test_the_id_of_a_contacts_update_depends_on_its_words_alone() -> None:
+    assert contact_update_id("k", "1") == contact_update_id("k", "1") != contact_update_id("k", "2")
+    assert UUID(contact_update_id("k", "1")).version == 8
 
 
 @given(st.binary(min_size=1, max_size=40), st.integers(1, 50))

@@ -37,7 +37,7 @@ from interaction_router.wire.codec import (
     raw_headers,
     raw_of,
 )
-from interaction_router.wire.interaction_json import InteractionJson, write_interaction
+from interaction_router.wire.interaction_json import interaction_bytes, write_interaction, written_interaction
 from interaction_router.wire.message_json import MESSAGES, plain_message
 from interaction_router.wire.outcome_json import EVENTS, plain_event
 from interaction_router.wire.row_json import ROWS, plain_row
@@ -171,17 +171,26 @@ def test_the_key_of_an_entity_can_be_read() -> None:
 
 @given(interaction=INTERACTIONS)
 def test_an_interaction_is_written_once_and_the_same(interaction: Interaction) -> None:
-    memory = InteractionJson()
-    assert memory(interaction) is memory(interaction)
-    assert orjson.dumps(memory(interaction)) == write_interaction(interaction)
+    assert interaction_bytes(interaction) is interaction_bytes(interaction)
+    assert interaction_bytes(interaction) == write_interaction(interaction)
 
 
-def test_the_memory_of_interactions_stays_small_and_right() -> None:
-    memory = InteractionJson()
-    for number in range(10_000):
-        one = Interaction(str(number), "sms", "inbound", "received", 0, None, (), None, (), {})
-        assert orjson.loads(orjson.dumps(memory(one)))["interaction_id"] == str(number)
-    assert memory.size <= 2 * 2048
+@given(interaction=INTERACTIONS)
+def test_an_interaction_that_was_read_keeps_its_bytes_until_it_changes(interaction: Interaction) -> None:
+    text = write_interaction(interaction)
+    read = written_interaction(text)
+    assert read == interaction
+    assert interaction_bytes(read) is text
+    assert orjson.loads(interaction_bytes(replace(read, channel="fax")))["channel"] == "fax"
+
+
+@given(message=values(InteractionEvent))
+def test_the_interaction_of_a_log_record_stands_on_a_line_of_its_own(message: InteractionEvent) -> None:
+    sent = encode_log_record(LogRecord(Entity("acme", "contact", "c1"), message, None, 1))
+    assert sent.value is not None
+    first, second = sent.value.split(b"\n")
+    assert "interaction" not in orjson.loads(first)["message"]
+    assert second == write_interaction(message.interaction)
 
 
 def test_the_public_json_of_an_interaction() -> None:

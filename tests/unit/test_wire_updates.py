@@ -74,7 +74,7 @@ def _updates(*events: Event, **changes: Any) -> list[Update]:
 
 def test_the_update_of_the_contract() -> None:
     (update,) = _updates(InteractionAdded(NOW, "aa", "answered/", CALL))
-    name = update_id(CONVERSATION, "2")
+    name = update_id(CONVERSATION, 2)
     assert orjson.loads(update.value) == {
         "type": "conversation.interaction_added",
         "id": name,

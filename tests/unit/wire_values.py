@@ -65,5 +65,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # Any: a type as typing spells
     if origin is Mapping or origin is dict:
         return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=2)
     if dataclasses.is_dataclass(kind) or issubclass(kind, tuple):
-        return st.builds(kind, **{name: values(each) for name, each in typing.get_type_hints(kind).items()})
+        given = (
+            {each.name for each in dataclasses.fields(kind) if each.init} if dataclasses.is_dataclass(kind) else None
+        )
+        hints = typing.get_type_hints(kind).items()
+        return st.builds(kind, **{name: values(each) for name, each in hints if given is None or name in given})
     raise TypeError(kind)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from interaction_router.domain.assign import at_contact
 from interaction_router.domain.decide import decide, first_rows, next_rows
 from interaction_router.domain.events import (
     AliasMade,
@@ -16,10 +17,10 @@ from interaction_router.domain.events import (
     RowPut,
 )
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.messages import LogRecord, Message, Origin, Tick
+from interaction_router.domain.messages import InteractionEvent, LogRecord, Message, Origin, Tick
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
 from interaction_router.domain.timers import due_at_ms
-from interaction_router.domain.turn import NotLoaded
+from interaction_router.domain.turn import NotLoaded, Turn
 
 START_MS = 1_790_000_000_000
 
@@ -152,10 +153,31 @@ def decide_loading(
         loaded |= {each: rows.get(each) for each in next_rows(loaded[key])}
     while True:
         try:
-            return decide(loaded, buckets, head, record, offset=offset)
+            decision, changes = decide(loaded, buckets, head, record, offset=offset)
         except NotLoaded as missing:
             loaded |= {key: rows.get(key) for key in missing.keys}
             if missing.bucket is not None:
                 found = {key: row for key, row in rows.items() if key.bucket == missing.bucket}
                 loaded |= found
                 buckets[missing.bucket] = tuple(key.field for key in found)
+        else:
+            _check_short_way(loaded, record, decision, changes, offset=offset)
+            return decision, changes
+
+
+def _check_short_way(
+    rows: Mapping[RowKey, Row | None],
+    record: LogRecord,
+    decision: Decision,
+    changes: Mapping[RowKey, Row | None],
+    *,
+    offset: int,
+) -> None:
+    """See that what most records take as a short way ends where the long one does."""
+    message = record.message
+    if not isinstance(message, InteractionEvent) or record.to.kind != "contact" or not decision.events:
+        return
+    turn = Turn(rows, {}, record, offset=offset, log_time_ms=decision.log_time_ms)
+    at_contact(turn, message)
+    assert (tuple(turn.events), turn.sends, turn.refusal) == (decision.events, [], None)
+    assert turn.changes == changes

@@ -87,16 +87,20 @@ class Ownership:
                     await store.load_bucket(missing.bucket)
         decision, changes = decided
         self._decided.append((offset, record, decision, self._origin_taken(record, decision)))
+        rows, before = store.rows, self._before
         for key in changes:
-            if key not in self._before:
-                self._before[key] = store.rows.get(key)
-        store.rows.update(changes)
+            if key not in before:
+                before[key] = rows.get(key)
+        rows.update(changes)
         self._changed.update(changes)
-        store.buckets.clear()
+        if store.buckets:
+            store.buckets.clear()
 
     def _origin_taken(self, record: LogRecord, decision: Decision) -> Origin | None:
         """Note how far the partition is; return the record's origin where it is above what was taken before."""
-        origin = None if repeats(self._head, record) else record.origin
+        origin = record.origin
+        if origin is not None and repeats(self._head, record):
+            origin = None
         self._head.log_time_ms = decision.log_time_ms
         if origin is not None:
             self._head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)

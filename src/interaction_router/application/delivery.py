@@ -17,11 +17,21 @@ from interaction_router.domain.messages import Raw
 from interaction_router.ports import Log, Outgoing, RawRecord, Spool
 from interaction_router.wire.updates import unread_payload
 
-PATIENCE_S: Final = 2.0
-"""How long the broker may take before a batch goes to the spool: a vendor waits for 5 s at most."""
+PATIENCE_S: Final = 1.5
+"""How long the broker may take before a batch goes to the spool.
+
+A vendor waits for 5 s at most, and a record perhaps for three answers: how many partitions there are, that the batch
+before it is written, and that its own is.
+"""
 
 BATCH: Final = 1_000
 """The most records that are appended, or spooled, at once for one partition."""
+
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""The most of them, in bytes, that one batch takes together."""
+
+DRAIN_PATIENCE_S: Final = 15.0
+"""How long the broker may take for a batch of the spool: nobody waits for it."""
 
 DRAIN_EVERY_S: Final = 0.5
 """The pause before the spool is tried again."""
@@ -42,6 +52,11 @@ class _Waiting:
     records: Sequence[RawRecord]
     done: "asyncio.Future[None]"
 
+    @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return sum(len(record.value) for record in self.records)
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -60,9 +75,12 @@ class _Lane:
 
     def take(self) -> list[_Waiting]:
         """Take those who have waited longest, as many as one batch holds."""
-        count = records = 0
-        while count < len(self.waiting) and (not count or records + len(self.waiting[count].records) <= BATCH):
-            records += len(self.waiting[count].records)
+        count = records = size = 0
+        for each in self.waiting:
+            records += len(each.records)
+            size += each.size
+            if count and (records > BATCH or size > BATCH_BYTES):
+                break
             count += 1
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
@@ -134,6 +152,9 @@ class Delivery:
     async def drain(self) -> None:
         """Append what the spool has, all partitions at once, as far as the broker takes it."""
         lanes = [lane for lane in self._lanes.values() if lane.spooled]
+        # While records of unknown partitions wait, newer ones of their stream wait behind them: theirs come first.
+        known = {lane.stream for lane in lanes if lane.partition != UNKNOWN}
+        lanes = [lane for lane in lanes if lane.partition != UNKNOWN or lane.stream not in known]
         for lane, result in zip(
             lanes, await asyncio.gather(*map(self._drain, lanes), return_exceptions=True), strict=True
         ):
@@ -151,7 +172,7 @@ class Delivery:
     async def _drain(self, lane: _Lane) -> None:
         assert self._spool is not None, "only a spool makes lanes wait"
         while rows := await self._spool.oldest(lane.stream, lane.partition, limit=BATCH):
-            async with _timeout(self._patience_s):
+            async with _timeout(DRAIN_PATIENCE_S):
                 count = await self._count(lane.stream)
                 batches: Batches = defaultdict(list)
                 for _, record in rows:
@@ -168,10 +189,10 @@ class Delivery:
 
     async def _partition(self, record: RawRecord) -> int:
         """Return the partition of the record's key, `UNKNOWN` while the broker has not told how many there are."""
-        if (unknown := self._lanes.get((record.stream, UNKNOWN))) is not None and not unknown.clean:
-            return UNKNOWN
         count = self._partitions.get(record.stream)
         if count is None:
+            if self._waits(record.stream):
+                return UNKNOWN
             try:
                 async with _timeout(self._patience_s):
                     count = await self._count(record.stream)
@@ -179,14 +200,21 @@ class Delivery:
                 if self._spool is None:
                     raise _passing(error) from error
                 return UNKNOWN
-        return _place(record, count)
+        return UNKNOWN if self._waits(record.stream) else _place(record, count)
+
+    def _waits(self, stream: str) -> bool:
+        """Tell whether records of the stream wait in the spool for somebody to know its partitions."""
+        unknown = self._lanes.get((stream, UNKNOWN))
+        return unknown is not None and not unknown.clean
 
     async def _count(self, stream: str) -> int:
         """Ask for the number of partitions once, however many wait for it."""
         if stream in self._partitions:
             return self._partitions[stream]
         if stream not in self._asking:
-            self._asking[stream] = asyncio.create_task(self._log.partitions(stream), name=f"partitions:{stream}")
+            task = asyncio.create_task(self._log.partitions(stream), name=f"partitions:{stream}")
+            task.add_done_callback(_seen)  # those who asked may have given up by then
+            self._asking[stream] = task
         asking = self._asking[stream]
         try:
             self._partitions[stream] = await asyncio.shield(asking)
@@ -259,6 +287,11 @@ class _timeout:  # noqa: N801 - reads as asyncio.timeout does
             await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # as it was handed over
         except TimeoutError as late:
             raise RetryableError("kafka_unavailable", "Kafka did not answer in time.") from late
+
+
+def _seen(task: "asyncio.Task[int]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def raw_stream(channel: str) -> str:

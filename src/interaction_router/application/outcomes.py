@@ -17,10 +17,9 @@ READ_RECORDS = 2000
 def outcome_records(outcome: Outcome) -> list[Outgoing]:
     """Return the records of one outcome, in the order in which they have to stand."""
     whole = encode_outcome(outcome)
-    value = whole.value or b""
-    stamp = outcome.decision.log_time_ms
+    value, stamp = whole.value or b"", whole.timestamp_ms
     if len(value) <= PART_BYTES:
-        return [Outgoing(whole.key, value, whole.headers, stamp)]
+        return [whole]
     parts = [value[at : at + PART_BYTES] for at in range(0, len(value), PART_BYTES)]
     return [
         Outgoing(

@@ -32,7 +32,8 @@ class RowStore:
         """Have these rows, and those that they lead to, in `rows`: two round trips at most."""
         await self._fetch(keys)
         rows = self.rows
-        await self._fetch([further for key in keys for further in next_rows(rows[key])])
+        found = [row for key in keys if (row := rows[key]) is not None]
+        await self._fetch([further for row in found for further in next_rows(row)])
 
     async def _fetch(self, keys: Iterable[RowKey]) -> None:
         rows, young, old = self.rows, self._young, self._old

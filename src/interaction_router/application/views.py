@@ -20,7 +20,7 @@ from interaction_router.domain.rows import (
 from interaction_router.domain.timers import due_at_ms
 from interaction_router.ports import Outgoing, Writes
 from interaction_router.wire.codec import encode_log_record, encode_row
-from interaction_router.wire.updates import dead_letter, state_record, update_records
+from interaction_router.wire.updates import UpdateWriter, dead_letter, state_record
 
 LOG: Final = "internal.log"
 UPDATES: Final = "conversations.v1"
@@ -47,13 +47,13 @@ class Views:
         """Return the updates and the dead letters, by partition: a conversation's is told by its id alone."""
         updates: Batches = defaultdict(list)
         letters: Batches = defaultdict(list)
+        records, partitions = UpdateWriter(self._namespace, partition).records, self.partitions
         for outcome in outcomes:
             decision = outcome.decision
-            for conversation_id, key, value, headers in update_records(
-                outcome, partition=partition, namespace=self._namespace
-            ):
+            log_time_ms = decision.log_time_ms
+            for conversation_id, key, value, headers in records(outcome):
                 hashed = hash_of_text(key.decode()) if conversation_id is None else conversation_hash(conversation_id)
-                updates[hashed % self.partitions].append(Outgoing(key, value, headers, decision.log_time_ms))
+                updates[hashed % partitions].append(Outgoing(key, value, headers, log_time_ms))
             if decision.refusal is not None and outcome.raw is not None and outcome.cause is not None:
                 letter = dead_letter(
                     outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, namespace=self._namespace
@@ -66,6 +66,8 @@ class Views:
         """Return the records for other homes, by partition of the internal log."""
         batches: Batches = defaultdict(list)
         for outcome in outcomes:
+            if not outcome.decision.sends:
+                continue
             for nth, send in enumerate(outcome.decision.sends):
                 record = self._sent(partition, outcome, send, nth)
                 batches[home(send.to, self.partitions)].append(encode_log_record(record))

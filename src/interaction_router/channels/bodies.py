@@ -48,6 +48,8 @@ def pairs(text: str) -> list[tuple[str, str]]:
     Raises:
         UnreadableError: there are more than anybody sends.
     """
+    if not text:
+        return []
     try:
         return parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=_FIELDS_LIMIT)
     except ValueError:

@@ -63,4 +63,6 @@ VENDOR: Final = Vendor(
     check=bearer_or_basic,
     read=read,
     gets=True,
+    # What is answered to a message, Kannel sends to the customer.
+    answer=("text/plain", b""),
 )

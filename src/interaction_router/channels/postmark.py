@@ -66,7 +66,7 @@ def read(request: Request) -> Reading:
 
 def _event(told: Json, *, received_at_ms: int) -> Event | None:
     kind = words(told.get("RecordType"))
-    if kind in _QUIET or (kind == "Bounce" and told.get("Type") in _NO_BOUNCES):
+    if kind in _QUIET or (kind == "Bounce" and words(told.get("Type")) in _NO_BOUNCES):
         return None
     if kind not in _STATUSES:
         raise UnreadableError("RecordType is none that is known")

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Iterator
 from hashlib import sha1, sha256
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -50,8 +51,8 @@ def check(request: Request, credentials: Credentials) -> Verdict:
         return "wrong"
     signed = "" if digest is not None and request.media_type != FORM else _signed_fields(request)
     token = credentials["auth_token"].encode()
-    matches = [same(given, _signature(token, url + signed)) for url in _addresses(request.url)]
-    return "authentic" if any(matches) else "wrong"
+    matches = any(same(given, _signature(token, url + signed)) for url in _addresses(request.url))
+    return "authentic" if matches else "wrong"
 
 
 def pairs_of(text: str) -> list[tuple[str, str]]:
@@ -74,16 +75,17 @@ def _signed_fields(request: Request) -> str:
     return "".join(name + value for name, value in sorted(fields))
 
 
-def _addresses(url: str) -> list[str]:
-    """Return the address with its port and without it."""
+def _addresses(url: str) -> Iterator[str]:
+    """Go through the address as it is, without its port and with it."""
+    yield url
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return [url]
+        return
     host = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
-    with_port = f"{host}:{port or _PORTS.get(parts.scheme, 443)}"
-    return [url, *(urlunsplit(parts._replace(netloc=each)) for each in (host, with_port))]
+    for netloc in (host, f"{host}:{port or _PORTS.get(parts.scheme, 443)}"):
+        yield urlunsplit(parts._replace(netloc=netloc))
 
 
 def read(request: Request) -> Reading:
@@ -106,8 +108,9 @@ def _call(form: Form, received_at_ms: int) -> Event | None:
         return None
     if recording is None and status is None:
         raise UnreadableError("CallStatus is none that is known" if word else "there is no CallStatus")
-    direction = "inbound" if (form.get("Direction") or "inbound").lower() == "inbound" else "outbound"
-    names_party = any(form.get(name) for name in ("From", "Caller", "To", "Called", "Direction"))
+    direction = "inbound" if (form.get("Direction") or "inbound").strip().lower() == "inbound" else "outbound"
+    sides = ("From", "Caller") if direction == "inbound" else ("To", "Called")
+    names_party = any(name in form.fields for name in sides)
     fields = plain(
         channel="voice",
         direction=direction,

@@ -121,10 +121,11 @@ def _call(told: Json, received_at_ms: int) -> Event | None:
     if status is None:
         return None
     call = required(words(told.get("uuid")), "uuid")
-    names_party = any(words(told.get(name)) is not None for name in ("from", "to", "direction"))
+    direction = "outbound" if told.get("direction") == "outbound" else "inbound"
+    names_party = ("from" if direction == "inbound" else "to") in told
     fields = plain(
         channel="voice",
-        direction="outbound" if told.get("direction") == "outbound" else "inbound",
+        direction=direction,
         interaction_id=call,
         status=status,
         occurred_at=when(received_at_ms, told.get("timestamp")),

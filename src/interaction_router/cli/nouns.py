@@ -27,6 +27,7 @@ NOUNS: Final = {
     "agents": Noun(LOOK, "Set, remove and list agents and their channels."),
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
     "topics": Noun(SET_UP, "Create and check the topics."),
+    "channels": Noun(SET_UP, "Show which gateways there are, and what a payload of one becomes."),
     "doctor": Noun(SET_UP, "Look for what is wrong with the servers, and say what to do."),
     "config": Noun(SET_UP, "Check, show and explain the settings."),
     "completion": Noun(SET_UP, "Print the completion script of a shell."),

@@ -14,7 +14,9 @@ Receiver = Callable[["Settings", Callable[[str], None]], Awaitable[None]]
 
 def run_receiver(name: str, settings: "Settings", receiver: Receiver) -> None:
     """Run a receiver until SIGTERM or SIGINT; what it is taking then is finished."""
-    from interaction_router.telemetry import set_up_logging  # noqa: PLC0415 - `--help` needs no log
+    import uvloop  # noqa: PLC0415 - `--help` needs no loop
+
+    from interaction_router.telemetry import set_up_logging  # noqa: PLC0415 - likewise
 
     set_up_logging(level=settings.log.level, form=settings.log.format)
 
@@ -32,4 +34,5 @@ def run_receiver(name: str, settings: "Settings", receiver: Receiver) -> None:
         except asyncio.CancelledError:
             return
 
-    asyncio.run(until_signalled())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_signalled())

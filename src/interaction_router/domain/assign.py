@@ -1,6 +1,9 @@
 """The rules of assignment: what an interaction's event does at the endpoint's home and at the contact's."""
 
-from interaction_router.domain.events import InteractionUpdated, Rule
+from collections.abc import Mapping
+
+from interaction_router.domain.events import InteractionAdded, InteractionUpdated, Rule
+from interaction_router.domain.evolve import Change, added
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import (
     Interaction,
@@ -8,14 +11,17 @@ from interaction_router.domain.interactions import (
     is_receipt,
     with_event,
 )
-from interaction_router.domain.messages import InteractionEvent
+from interaction_router.domain.messages import InteractionEvent, LogRecord
 from interaction_router.domain.rows import (
+    Alias,
     Contact,
     Conversation,
     Endpoint,
     Entry,
     Last,
+    Row,
     RowKey,
+    contact_key,
     conversation_key,
     endpoint_key,
     entry_field,
@@ -24,11 +30,45 @@ from interaction_router.domain.rows import (
 from interaction_router.domain.turn import Turn, standing
 
 _SECOND_MS = 1000
+_MISSING = Alias("")
+"""Stands for a row that nobody has loaded."""
 
 
 def entry_of(tenant: str, message: InteractionEvent) -> str:
     """Return the field of the interaction in every index."""
-    return entry_field(tenant, message.party, message.interaction.channel, message.interaction.interaction_id)
+    entry = message.entry
+    if entry is None:
+        interaction = message.interaction
+        entry = entry_field(tenant, message.party, interaction.channel, interaction.interaction_id)
+        object.__setattr__(message, "entry", entry)
+    return entry
+
+
+def joined_at_once(
+    rows: Mapping[RowKey, Row | None], record: LogRecord, message: InteractionEvent, log_time_ms: int
+) -> tuple[InteractionAdded, list[Change]] | None:
+    """Return what most records bring about, or None where `at_contact` has to say.
+
+    A saved party's new interaction that joins the contact's open conversation: the same event and rows as there, in a
+    quarter of the time.
+    """
+    me = record.to
+    field = entry_of(me.tenant, message)
+    if rows.get(RowKey(index_bucket(me), field), _MISSING) is not None:
+        return None
+    contact = rows.get(contact_key(me.tenant, me.key))
+    if not isinstance(contact, Contact) or contact.open is None:
+        return None
+    claim = contact.endpoints.get(message.party)
+    if claim is None or claim.state != "confirmed":
+        return None
+    conversation = rows.get(conversation_key(contact.open))
+    if not isinstance(conversation, Conversation):
+        return None
+    interaction = clamp_clock(message.interaction, log_time_ms)
+    now = standing(conversation, "joined_open_conversation")
+    event = InteractionAdded(now, field, _event_name(message), interaction)
+    return event, added(conversation, event, log_time_ms)
 
 
 def at_endpoint(turn: Turn, message: InteractionEvent) -> None:

@@ -67,10 +67,15 @@ def decide(
     Raises: NotLoaded, naming rows that it needs besides; nothing has changed then.
     """
     log_time_ms = max(head.log_time_ms, record.stamp_ms or 0)
-    if repeats(head, record):
+    if record.origin is not None and repeats(head, record):
         return Decision(log_time_ms), {}
-    turn = Turn(rows, buckets, record, offset=offset, log_time_ms=log_time_ms)
     message = record.message
+    if isinstance(message, InteractionEvent) and record.to.kind == "contact":
+        joined = assign.joined_at_once(rows, record, message, log_time_ms)
+        if joined is not None:
+            event, changes = joined
+            return Decision(log_time_ms, (event,)), dict(changes)
+    turn = Turn(rows, buckets, record, offset=offset, log_time_ms=log_time_ms)
     if isinstance(message, InteractionEvent):
         if record.to.kind == "contact":
             assign.at_contact(turn, message)
@@ -93,6 +98,11 @@ def repeats(head: Head, record: LogRecord) -> bool:
 def first_rows(record: LogRecord) -> list[RowKey]:
     """Return the rows that deciding the record begins with, besides the partition's policy."""
     to, message = record.to, record.message
+    if to.kind == "contact" and isinstance(message, InteractionEvent):
+        return [
+            contact_key(to.tenant, to.key),
+            RowKey(index_bucket(to), assign.entry_of(to.tenant, message)),
+        ]
     keys: list[RowKey] = []
     if to.kind == "contact":
         keys.append(contact_key(to.tenant, to.key))

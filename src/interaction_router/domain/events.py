@@ -1,6 +1,5 @@
 """What a decision brings about: events of conversations and contacts, from which rows and updates are folded."""
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from interaction_router.domain.errors import RefusalCode
@@ -8,6 +7,7 @@ from interaction_router.domain.ids import Entity, Place
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.messages import Origin, Raw, Send
 from interaction_router.domain.rows import CloseReason, ConversationStatus, LinkedBy, Row, RowKey
+from interaction_router.domain.values import dataclass
 
 Rule = Literal[
     "joined_open_conversation",

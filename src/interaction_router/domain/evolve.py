@@ -55,7 +55,7 @@ def evolve(get: Get, event: Event, *, log_time_ms: int, offset: int) -> list[Cha
     """Return the rows as the event, decided at `log_time_ms` of the record at `offset`, leaves them."""
     match event:
         case InteractionAdded():
-            return _added(get, event, log_time_ms)
+            return added(_conversation(get, event.now.conversation_id), event, log_time_ms)
         case InteractionUpdated():
             return _updated(get, event, log_time_ms)
         case Opened():
@@ -113,9 +113,10 @@ def _opened(get: Get, event: Opened, log_time_ms: int, offset: int) -> list[Chan
     return changes
 
 
-def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
-    row, interaction = _conversation(get, event.now.conversation_id), event.interaction
-    channel = interaction.channel
+def added(row: Conversation, event: InteractionAdded, log_time_ms: int) -> list[Change]:
+    """Return the conversation's row and the index entry as an interaction that joins leaves them."""
+    interaction = event.interaction
+    channel, occurred_at_ms, last_ms = interaction.channel, interaction.occurred_at_ms, row.last_interaction_at_ms
     keeps_open = not interaction.auto_response or not row.interaction_count
     # Every interaction comes through here, and `replace` takes three times as long.
     row_after = Conversation(
@@ -134,17 +135,13 @@ def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
         row.linked_by,
         row.interaction_count + 1,
         {**row.channels, channel: row.channels.get(channel, 0) + 1},
-        max(row.last_interaction_at_ms or interaction.occurred_at_ms, interaction.occurred_at_ms),
+        occurred_at_ms if last_ms is None or last_ms < occurred_at_ms else last_ms,
         {**row.activity, channel: log_time_ms} if keeps_open else row.activity,
         {**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
         row.commands,
     )
-    entry = Entry(
-        conversation_id=row.conversation_id,
-        seen=(event.event,),
-        agent_named_at_ms=None if interaction.agent_id is None else interaction.occurred_at_ms,
-        interaction=interaction,
-    )
+    named_at_ms = None if interaction.agent_id is None else occurred_at_ms
+    entry = Entry(row.conversation_id, None, (event.event,), named_at_ms, interaction)
     return [
         (conversation_key(row.conversation_id), row_after),
         (RowKey(index_bucket(row.owner), event.entry), entry),

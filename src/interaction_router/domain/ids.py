@@ -10,6 +10,7 @@ _VERSION_8 = 0x8 << 76
 _VARIANT_RFC_9562 = 0b10 << 62
 _CUSTOM_BITS = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)
 _HEX_OF_HASH = 8
+_HEX_OF_NODE = 12
 _LENGTH_OF_UUID = 36
 _VARIANT_DIGITS = "89ab"
 
@@ -101,8 +102,13 @@ def conversation_id(opener: Entity, cause: Place) -> str:
     return _uuid8(value)
 
 
-def update_id(*words: str) -> str:
-    """Return the UUIDv8 of an update: of a conversation's, its id and `seq`; of a contact's, type, ids and place."""
+def update_id(conversation_id: str, seq: int) -> str:
+    """Return the UUIDv8 of a conversation's update: that of the conversation, with `seq` laid over its last 48 bits."""
+    return f"{conversation_id[:-_HEX_OF_NODE]}{int(conversation_id[-_HEX_OF_NODE:], 16) ^ seq:012x}"
+
+
+def contact_update_id(*words: str) -> str:
+    """Return the UUIDv8 of an update of a contact, by its type, its ids and its place."""
     text = blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
     variant = _VARIANT_DIGITS[int(text[16], 16) & 0b11]
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

@@ -1,8 +1,10 @@
 """One exchange over one channel, and how its later events change it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from typing import Literal, TypeAlias
+
+from interaction_router.domain.values import dataclass
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Direction = Literal["inbound", "outbound"]
@@ -26,7 +28,8 @@ class Interaction:
     `sender` and `recipients` are `from` and `to` as they came: a string, an object of address and name, or null.
     `details` holds what is only carried: subject, text, html, attachments, references, duration_s, recording_url,
     auto_response, provider, metadata, and `extra` for what the contract does not name. A field that nobody gave, or
-    gave as null, is not in it.
+    gave as null, is not in it. `written` is what the wire has made of it, for the wire alone; a changed interaction
+    begins without.
     """
 
     interaction_id: str
@@ -39,6 +42,7 @@ class Interaction:
     agent_id: str | None
     flags: tuple[Flag, ...]
     details: Mapping[str, Json]
+    written: object = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def auto_response(self) -> bool:

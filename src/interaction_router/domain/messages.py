@@ -1,12 +1,13 @@
 """What one home tells another, and what intake tells a home: the records of the internal log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, Place
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.rows import Conversation, Entry, Policy
+from interaction_router.domain.values import dataclass
 
 ANONYMOUS = "anonymous/"
 
@@ -16,13 +17,15 @@ class InteractionEvent:
     """Something told about an interaction. To an endpoint, or to the contact that is thought to own it.
 
     `party` is the endpoint, or `anonymous/<channel>/<interaction id>` for a withheld one. `asked` are the keys of
-    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it.
+    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it. `entry` is
+    its field in every index, once somebody has asked.
     """
 
     party: str
     event_id: str | None
     interaction: Interaction
     asked: tuple[str, ...] = ()
+    entry: str | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def withheld(self) -> bool:

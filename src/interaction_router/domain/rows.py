@@ -1,13 +1,14 @@
 """The rows that decisions read: what an entity is now. A partition's rows are the fold of its outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, digest
 from interaction_router.domain.interactions import Interaction
+from interaction_router.domain.values import dataclass
 
 ContactState = Literal["absent", "live", "deleted", "erased", "alias"]
 ClaimState = Literal["claimed", "confirmed", "refused"]
@@ -168,8 +169,7 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 POLICY = RowKey("policy")
 
 _KEYS = 8_192
-_FIELDS = 4_096
-"""Keys are asked for many times a record, and fields twice within a batch: as many are remembered of each kind."""
+"""Keys are asked for many times a record: as many are remembered of each kind."""
 
 
 @lru_cache(maxsize=_KEYS)
@@ -202,7 +202,6 @@ def index_bucket(owner: Entity) -> str:
     return f"interactions:{row.bucket}"
 
 
-@lru_cache(maxsize=_FIELDS)
 def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
     """Return what names an interaction in every index: first its endpoint, then the exchange."""
     exchange = blake2b(f"{tenant}\x00{party}\x00{channel}\x00{interaction_id}".encode(), digest_size=12)

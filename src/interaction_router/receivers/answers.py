@@ -30,7 +30,10 @@ TOO_LARGE: Final = refusal(413, "too_large", "the request is too large")
 UNSUPPORTED: Final = refusal(415, "unsupported_media_type", "the gateway does not take bodies of this type")
 FORBIDDEN: Final = refusal(403, "forbidden", "the credentials or the signature are wrong")
 UNAUTHENTICATED: Final = refusal(
-    401, "unauthenticated", "there are no credentials and no signature", headers={"WWW-Authenticate": "Basic, Bearer"}
+    401,
+    "unauthenticated",
+    "there are no credentials and no signature",
+    headers={"WWW-Authenticate": 'Basic realm="interaction-router", Bearer'},
 )
 UNAVAILABLE: Final = refusal(
     503, "unavailable", "nothing can be stored for now", headers={"Retry-After": str(RETRY_AFTER_S)}

@@ -125,16 +125,12 @@ class Gateways:
         if vendor.challenge is not None and request.method == "GET":
             self._count(door.name, "challenge")
             return Answer(200, vendor.challenge(request).encode("utf-8", "replace"), "text/plain; charset=utf-8")
-        if request.method != "GET" and request.media_type not in vendor.media_types:
+        if not _is_supported(vendor, request):
             self._count(door.name, "refused")
             return UNSUPPORTED
         if vendor.token is not None and not await self._is_first(door, vendor.token(request), request):
             return self._refused(door, "wrong")
-        try:
-            reading = vendor.read(request)
-        except UnreadableError as error:
-            reading = Reading(unread=str(error))
-        await self._store(door, request, reading)
+        await self._store(door, request, _read(door, vendor, request))
         content_type, body = vendor.answer
         return Answer(200, body, content_type)
 
@@ -174,6 +170,27 @@ class Gateways:
         await self._delivery.deliver([_json_record(item, headers) for item in taken])
         self._count(door.name, "taken" if len(taken) == len(batch.items) else "refused")
         return _batch_answer(batch, all_taken=len(taken) == len(batch.items))
+
+
+def _is_supported(vendor: Vendor, request: Request) -> bool:
+    """Tell whether the vendor's payloads are of this type; one that is all in the address has none."""
+    in_address = vendor.gets and not request.body and not request.media_type
+    return request.method == "GET" or in_address or request.media_type in vendor.media_types
+
+
+def _read(door: Door, vendor: Vendor, request: Request) -> Reading:
+    """Read the payload.
+
+    An entry point: a fault of ours must not lose what is authentic, nor let it come again for ever.
+    """
+    try:
+        return vendor.read(request)
+    except UnreadableError as error:
+        return Reading(unread=str(error))
+    except Exception as error:  # noqa: BLE001 - likewise
+        failed = {"gateway": door.source, "error": type(error).__name__}
+        _LOGGER.error("payload_reader_failed", extra=failed)  # noqa: TRY400 - a traceback might show the payload
+        return Reading(unread="it could not be read, by a fault of this program")
 
 
 def _record(tenant: str, event: Event, headers: Mapping[str, str]) -> RawRecord:

@@ -9,14 +9,17 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interaction_router import __version__
 from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
 from interaction_router.receivers.answers import TOO_LARGE, Answer, refusal
+from interaction_router.receivers.counts import CONTENT_TYPE, Counts
 from interaction_router.receivers.gateways import Door, Gateways
 from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
 from interaction_router.receivers.outbound import Gate
@@ -31,11 +34,17 @@ STOP_S: Final = 5
 """How long requests under way may take once the server is asked to stop."""
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
+GATEWAYS: Final = "/v1/gateways/"
+_METHODS: Final = frozenset({"GET", "POST"})
 _FAILED: Final = refusal(500, "failed", "the receiver has failed; its log says how")
 
 
-def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | None) -> FastAPI:
-    """Return the application; `public_url` is the address that vendors call where a proxy stands before it."""
+def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, public_url: str | None) -> ASGIApp:
+    """Return the application; `public_url` is the address that vendors call where a proxy stands before it.
+
+    Webhooks go past FastAPI, whose layers would take a third of the time; it serves and describes all else, and
+    describes the JSON gateway.
+    """
     app = FastAPI(
         title="interaction-router receivers",
         version=__version__,
@@ -44,20 +53,21 @@ def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | 
         openapi_url="/v1/openapi.json",
     )
 
-    async def take(http: HttpRequest) -> Response:
-        name, tenant = http.path_params["vendor"], http.path_params["tenant"]
+    async def take(http: HttpRequest, name: str, tenant: str) -> Response:
         head = _head(http, public_url, clock)
         door = gateways.door(name, tenant, head)
+        body = await _body(http)
         if isinstance(door, Answer):
             return _response(door)
-        body = await _body(http)
         if body is None:
             return _response(TOO_LARGE)
         return _response(await _taken(gateways, door, _with(head, body)))
 
     async def take_json(http: HttpRequest) -> Response:
-        http.path_params["vendor"] = "json"
-        return await take(http)
+        return await take(http, "json", http.path_params["tenant"])
+
+    async def take_any(http: HttpRequest) -> Response:
+        return await take(http, http.path_params["vendor"], http.path_params["tenant"])
 
     async def ask(http: HttpRequest) -> Response:
         body = await _body(http)
@@ -66,12 +76,37 @@ def http_app(gateways: Gateways, gate: Gate, clock: Clock, *, public_url: str | 
     async def health(_: HttpRequest) -> Response:
         return Response(b'{"status":"up"}', media_type="application/json")
 
+    async def metrics(_: HttpRequest) -> Response:
+        return Response(counts.exposition(), media_type=CONTENT_TYPE)
+
     app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
     app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
-    app.add_route("/v1/gateways/{vendor}/{tenant}", take, methods=["GET", "POST"], include_in_schema=False)
+    app.add_route("/v1/gateways/{vendor}/{tenant}", take_any, methods=["GET", "POST"], include_in_schema=False)
     app.add_route("/healthz", health, methods=["GET"], include_in_schema=False)
+    app.add_route("/metrics", metrics, methods=["GET"], include_in_schema=False)
     app.openapi().setdefault("components", {})["securitySchemes"] = SECURITY
-    return app
+    return _Front(app, take)
+
+
+class _Front:
+    """Hands webhooks to where they are taken, and everything else to FastAPI, which would hand them there too."""
+
+    def __init__(self, app: ASGIApp, take: Callable[[HttpRequest, str, str], Awaitable[Response]]) -> None:
+        self._app = app
+        self._take = take
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        place = path.removeprefix(GATEWAYS).split("/") if path.startswith(GATEWAYS) else ()
+        if len(place) != 2 or scope["method"] not in _METHODS:  # noqa: PLR2004 - vendor and tenant
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await self._take(HttpRequest(scope, receive), *place)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
 
 
 async def _taken(gateways: Gateways, door: Door, request: Request) -> Answer:
@@ -137,7 +172,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def http_server(
-    app: FastAPI, host: str, port: int
+    app: ASGIApp, host: str, port: int
 ) -> AsyncIterator[tuple[str, int, Callable[[], Awaitable[None]]]]:
     """Serve as long as the context lasts; yields where, and what waits for the server's end.
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from interaction_router.application.outbound import Outlook
+from interaction_router.application.prospects import Outlook
 from interaction_router.channels.kit import JSON, Credentials, Request
 from interaction_router.channels.proofs import bearer_or_basic
 from interaction_router.channels.vendors import JSON_GATEWAY
@@ -66,7 +66,8 @@ class Gate:
             found = await self._look(question.tenant, question.agent_id or None, question.channel, question.party)
         except RetryableError:
             return UNAVAILABLE
-        return Answer(200, orjson.dumps(asdict(found)))
+        told = {"allowed": found.allowed, "code": found.code, **asdict(found.prospect)}
+        return Answer(200, orjson.dumps(told))
 
     def _question(self, body: bytes) -> Question:
         question = validated(Question, read_object(body))

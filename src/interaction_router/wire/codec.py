@@ -15,7 +15,7 @@ from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import LogRecord, Raw
 from interaction_router.domain.rows import Head, Row
 from interaction_router.ports import Outgoing
-from interaction_router.wire.message_json import plain_record, read_record
+from interaction_router.wire.message_json import read_record, write_record
 from interaction_router.wire.outcome_json import plain_outcome, read_outcome
 from interaction_router.wire.row_json import plain_head, plain_row, read_head, read_row
 from interaction_router.wire.shapes import dumps
@@ -38,7 +38,7 @@ def entity_key(entity: Entity) -> bytes:
 
 def encode_log_record(record: LogRecord) -> Outgoing:
     """Return the record as it is appended to the internal log."""
-    return Outgoing(entity_key(record.to), dumps(plain_record(record)), raw_headers(record.raw))
+    return Outgoing(entity_key(record.to), write_record(record), raw_headers(record.raw))
 
 
 def decode_log_record(value: bytes, headers: Headers, *, arrived_ms: int) -> LogRecord:
@@ -47,12 +47,16 @@ def decode_log_record(value: bytes, headers: Headers, *, arrived_ms: int) -> Log
     Raises:
         FatalError: It is none.
     """
-    return _decoded("log record", lambda: read_record(orjson.loads(value), raw_of(headers), arrived_ms))
+    try:
+        return read_record(value, raw_of(headers) if headers else None, arrived_ms)
+    except _UNREADABLE as error:
+        raise _unreadable("log record", error) from error
 
 
-def encode_outcome(outcome: Outcome, *, key: bytes | None = None) -> Outgoing:
-    """Return the outcome as it is appended; `key` is that of the log record that it is of."""
-    return Outgoing(key, dumps(plain_outcome(outcome)), raw_headers(outcome.raw))
+def encode_outcome(outcome: Outcome) -> Outgoing:
+    """Return the outcome as it is appended, stamped with its log time."""
+    headers = () if outcome.raw is None else raw_headers(outcome.raw)
+    return Outgoing(None, dumps(plain_outcome(outcome)), headers, outcome.decision.log_time_ms)
 
 
 def decode_outcome(value: bytes, headers: Headers) -> Outcome:
@@ -120,8 +124,12 @@ def _decoded(what: str, read: Callable[[], _Read]) -> _Read:
     try:
         return read()
     except _UNREADABLE as error:
-        raise FatalError(
-            f"{what.replace(' ', '_')}_unreadable",
-            f"The {what} is not in a form that this version knows ({type(error).__name__}).",
-            "Run the version that wrote it, or a newer one.",
-        ) from error
+        raise _unreadable(what, error) from error
+
+
+def _unreadable(what: str, error: Exception) -> FatalError:
+    return FatalError(
+        f"{what.replace(' ', '_')}_unreadable",
+        f"The {what} is not in a form that this version knows ({type(error).__name__}).",
+        "Run the version that wrote it, or a newer one.",
+    )

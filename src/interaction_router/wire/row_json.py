@@ -18,18 +18,6 @@ ROWS: Final = Tags(
         "policy": Policy,
     }
 )
-_CONVERSATION_DEFAULTS: Final[tuple[tuple[str, object], ...]] = (
-    ("previous", None),
-    ("closed_at_ms", None),
-    ("close_reason", None),
-    ("linked_by", None),
-    ("interaction_count", 0),
-    ("channels", {}),
-    ("last_interaction_at_ms", None),
-    ("activity", {}),
-    ("calls", {}),
-    ("commands", ()),
-)
 
 
 def plain_row(row: Row) -> dict[str, Any]:
@@ -65,10 +53,26 @@ def _plain_conversation(row: Conversation) -> dict[str, Any]:
         "opened_at_ms": row.opened_at_ms,
         "opened_offset": row.opened_offset,
     }
-    for name, default in _CONVERSATION_DEFAULTS:
-        value = getattr(row, name)
-        if value != default:
-            fields[name] = value
+    if row.previous is not None:
+        fields["previous"] = row.previous
+    if row.closed_at_ms is not None:
+        fields["closed_at_ms"] = row.closed_at_ms
+    if row.close_reason is not None:
+        fields["close_reason"] = row.close_reason
+    if row.linked_by is not None:
+        fields["linked_by"] = row.linked_by
+    if row.interaction_count:
+        fields["interaction_count"] = row.interaction_count
+    if row.channels:
+        fields["channels"] = row.channels
+    if row.last_interaction_at_ms is not None:
+        fields["last_interaction_at_ms"] = row.last_interaction_at_ms
+    if row.activity:
+        fields["activity"] = row.activity
+    if row.calls:
+        fields["calls"] = row.calls
+    if row.commands:
+        fields["commands"] = row.commands
     return fields
 
 

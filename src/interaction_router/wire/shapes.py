@@ -64,7 +64,7 @@ def plain_fields(value: Any) -> dict[str, Any]:
 
 @cache
 def _defaults(of: Any) -> tuple[tuple[str, object], ...]:
-    return tuple((each.name, _default(each)) for each in dataclasses.fields(of))
+    return tuple((each.name, _default(each)) for each in dataclasses.fields(of) if each.init)
 
 
 def _default(field: "dataclasses.Field[Any]") -> object:

@@ -25,7 +25,7 @@ from interaction_router.domain.events import (
     RowPut,
     Unlinked,
 )
-from interaction_router.domain.ids import Place, update_id
+from interaction_router.domain.ids import Place, contact_update_id, update_id
 from interaction_router.domain.messages import Raw
 from interaction_router.domain.rows import Conversation
 from interaction_router.ports import Outgoing
@@ -71,24 +71,38 @@ class _Occasion(NamedTuple):
     at: str
     topic: str
     cause: Place
-    time_header: tuple[str, bytes]
     last_headers: tuple[tuple[str, bytes], ...]
 
 
-def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[Update]:
-    """Return the updates of an outcome that stands on `partition`, in their order.
+class UpdateWriter:
+    """Writes the updates of outcomes that stand on one partition of a namespace."""
 
-    Where no record from outside is the cause, as of a timer, it is the log record that the outcome is of.
-    """
-    if not outcome.decision.events:
-        return []
-    at = spell_time(outcome.decision.log_time_ms)
-    cause = outcome.cause or Place(LOG_STREAM, partition, outcome.offset)
-    last: tuple[tuple[str, bytes], ...] = (("ce_source", f"/{namespace}".encode()), _CONTENT_TYPE)
-    if outcome.trace is not None:
-        last = (*last, ("traceparent", outcome.trace.encode()))
-    occasion = _Occasion(outcome.tenant, at, f"{namespace}.{cause.stream}", cause, ("ce_time", at.encode()), last)
-    return [_update(event, occasion) for event in outcome.decision.events if not isinstance(event, RowPut | RowGone)]
+    def __init__(self, namespace: str, partition: int) -> None:
+        """Nothing of an outcome is kept."""
+        self._prefix = f"{namespace}."
+        self._partition = partition
+        self._source = ("ce_source", f"/{namespace}".encode())
+
+    def records(self, outcome: Outcome) -> list[Update]:
+        """Return the updates of an outcome, in their order.
+
+        Where no record from outside is the cause, as of a timer, it is the log record that the outcome is of.
+        """
+        events = outcome.decision.events
+        if not events:
+            return []
+        at = spell_time(outcome.decision.log_time_ms)
+        cause = outcome.cause or Place(LOG_STREAM, self._partition, outcome.offset)
+        last: tuple[tuple[str, bytes], ...] = (("ce_time", at.encode()), self._source, _CONTENT_TYPE)
+        if outcome.trace is not None:
+            last = (*last, ("traceparent", outcome.trace.encode()))
+        occasion = _Occasion(outcome.tenant, at, self._prefix + cause.stream, cause, last)
+        return [_update(event, occasion) for event in events if not isinstance(event, RowPut | RowGone)]
+
+
+def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[Update]:
+    """Return the updates of one outcome, as `UpdateWriter` does."""
+    return UpdateWriter(namespace, partition).records(outcome)
 
 
 def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasion) -> Update:
@@ -103,37 +117,28 @@ def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasi
 
 
 def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
-    now, cause = event.now, occasion.cause
-    update = update_id(now.conversation_id, str(now.seq))
+    conversation_id, seq, contact_id, endpoint, status, rule = event.now
+    tenant, at, topic, (_, partition, offset), last_headers = occasion
+    update = update_id(conversation_id, seq)
     kind, own = _particulars(event)
-    fields = {
-        "type": kind,
-        "id": update,
-        "tenant": occasion.tenant,
-        "conversation_id": now.conversation_id,
-        "seq": now.seq,
-        "at": occasion.at,
-        "contact_id": now.contact_id,
-        "endpoint": now.endpoint,
-        "status": now.status,
-        **own,
-        "cause": {
-            "topic": occasion.topic,
-            "partition": cause.partition,
-            "offset": cause.offset,
-            "rule": now.rule,
-        },
-    }
-    key = now.conversation_id.encode()
-    headers = (
-        _SPEC_VERSION,
-        ("ce_id", update.encode()),
-        _TYPE_HEADERS[kind],
-        ("ce_subject", key),
-        occasion.time_header,
-        *occasion.last_headers,
+    value = orjson.dumps(
+        {
+            "type": kind,
+            "id": update,
+            "tenant": tenant,
+            "conversation_id": conversation_id,
+            "seq": seq,
+            "at": at,
+            "contact_id": contact_id,
+            "endpoint": endpoint,
+            "status": status,
+            **own,
+            "cause": {"topic": topic, "partition": partition, "offset": offset, "rule": rule},
+        }
     )
-    return Update(now.conversation_id, key, orjson.dumps(fields), headers)
+    key = conversation_id.encode()
+    headers = (_SPEC_VERSION, ("ce_id", update.encode()), _TYPE_HEADERS[kind], ("ce_subject", key), *last_headers)
+    return Update(conversation_id, key, value, headers)
 
 
 def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
@@ -161,7 +166,7 @@ def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
 def _of_contact(kind: str, contact_id: str, own: dict[str, str], rule: str, occasion: _Occasion) -> Update:
     tenant, cause = occasion.tenant, occasion.cause
     place = (cause.stream, str(cause.partition), str(cause.offset))
-    update = update_id(kind, tenant, contact_id, *own.values(), *place)
+    update = contact_update_id(kind, tenant, contact_id, *own.values(), *place)
     fields = {
         "type": kind,
         "id": update,
@@ -175,7 +180,6 @@ def _of_contact(kind: str, contact_id: str, own: dict[str, str], rule: str, occa
         _SPEC_VERSION,
         ("ce_id", update.encode()),
         _TYPE_HEADERS[kind],
-        occasion.time_header,
         *occasion.last_headers,
     )
     return Update(None, f"{tenant}|{contact_id}".encode(), orjson.dumps(fields), headers)

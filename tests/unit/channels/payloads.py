@@ -755,7 +755,7 @@ POSTMARK = [
         posted(
             {
                 **POSTMARK_IN,
-                "Headers": [*POSTMARK_IN["Headers"], {"Name": "Auto-Submitted", "Value": "auto-replied"}],  # type: ignore[misc]
+                "Headers": [*POSTMARK_IN["Headers"], {"Name": "Auto-Submitted", "Value": "auto-replied"}],
                 "Attachments": [{"Name": "a.txt", "ContentType": "text/plain", "ContentLength": 45, "Data": "VGg="}],
             }
         ),

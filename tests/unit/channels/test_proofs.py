@@ -1,6 +1,7 @@
 """Who is taken for a vendor: its own signature is, and the same with one bit changed is not."""
 
 import base64
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -209,6 +210,17 @@ def test_a_web_token_vouches_for_this_body_with_this_secret(claims: dict[str, ob
 def test_another_algorithm_with_the_right_secret_is_wrong() -> None:
     request = posted({"status": "answered"})
     token = _token(request.body, algorithm="HS512", secret="a secret of thirty-two characters" * 2)
+    assert verdict("vonage", with_header(request, "authorization", f"Bearer {token}")) == "wrong"
+
+
+def test_the_header_of_a_token_may_name_no_other_algorithm() -> None:
+    """Also where the signature is right: nobody signs so."""
+    request = posted({"status": "answered"})
+    secret = CREDENTIALS["vonage"]["signature_secret"].encode()
+    claims = _token(request.body).split(".")[1]
+    head = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
+    signature = hmac.new(secret, f"{head}.{claims}".encode(), sha256).digest()
+    token = f"{head}.{claims}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
     assert verdict("vonage", with_header(request, "authorization", f"Bearer {token}")) == "wrong"
 
 

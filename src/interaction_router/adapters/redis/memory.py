@@ -9,6 +9,9 @@ from interaction_router.domain.errors import RetryableError
 ANSWER_S: Final = 1.0
 """How long an answer is waited for: a vendor is, for 5 s at most."""
 
+_KEEP: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'EX', ARGV[2])"
+"""One SET within a script: redis-py would make true or false of the value that a bare one returns."""
+
 
 class RedisMemory:
     """Keys `NS:receivers:…`, each in a slot of its own."""
@@ -21,7 +24,7 @@ class RedisMemory:
     async def keep(self, key: str, value: bytes, *, ttl_s: int) -> bytes:
         """Keep the value where the key has none, in one step; return what the key has then."""
         key = self._prefix + key
-        known: bytes | None = await self._call(key, "SET", key, value, "NX", "GET", "EX", ttl_s)
+        known: bytes | None = await self._call(key, "EVAL", _KEEP, 1, key, value, ttl_s)
         return value if known is None else known
 
     async def recall(self, key: str) -> bytes | None:
