@@ -25,12 +25,17 @@ class Receiver(Worker):
 
     async def at(self) -> str:
         """Return what it says to be ready for."""
-        deadline = time.monotonic() + READY_S
-        while (found := re.search(rb"^ready \w+ (.*)$", self.errors.read_bytes(), re.MULTILINE)) is None:
-            assert self.process.poll() is None, self.errors.read_text()
-            assert time.monotonic() < deadline, self.errors.read_text()
-            await asyncio.sleep(0.05)
-        return found[1].decode()
+        return await asyncio.to_thread(ready_at, self)
+
+
+def ready_at(receiver: Receiver) -> str:
+    """Wait until a receiver is ready, and return what it says to be ready for."""
+    deadline = time.monotonic() + READY_S
+    while (found := re.search(rb"^ready \w+ (.*)$", receiver.errors.read_bytes(), re.MULTILINE)) is None:
+        assert receiver.process.poll() is None, receiver.errors.read_text()
+        assert time.monotonic() < deadline, receiver.errors.read_text()
+        time.sleep(0.05)
+    return found[1].decode()
 
 
 async def raw_records(running: Running, channel: str) -> list[dict[str, Any]]:
