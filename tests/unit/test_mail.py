@@ -9,6 +9,7 @@ import pytest
 from interaction_router.channels.mail import Envelope, Mail, message_id, read_mail
 from interaction_router.channels.quoting import reply_of
 from interaction_router.wire.interactions import parse_interaction
+from tests.unit.fuzzing import within
 
 RECEIVED_AT_MS = 1795335330000
 PLAIN = b"""\
@@ -239,8 +240,36 @@ def test_a_broken_mail_arrives_with_a_flag(content: bytes) -> None:
 
 
 def test_a_structure_that_is_none_is_told() -> None:
-    for content in (_BROKEN[4], _BROKEN[5], _NESTED):
-        assert "structure" in read(content).fields["metadata"]["broken"].split(",")
+    assert "structure" in read(b"Content-Type: multipart/mixed\n\nno boundary").fields["metadata"]["broken"].split(",")
+
+
+_OUTSIZED = [
+    b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\n" * 2_000,
+    _NESTED + b"x",
+    b"Content-Type: multipart/mixed; boundary=x\n\n--x\n\ny" + b"\n" * 1_000_001,
+]
+
+
+@pytest.mark.parametrize("content", _OUTSIZED, ids=["parts", "levels", "lines"])
+def test_of_an_outsized_structure_the_body_is_one_text(content: bytes) -> None:
+    fields = read(content).fields
+    assert "structure" in fields["metadata"]["broken"].split(",")
+    assert fields["text"].startswith("--")
+    assert "attachments" not in fields
+
+
+@pytest.mark.parametrize(
+    "header", [b"Content-Type: text/plain", b"Content-Disposition: attachment", b"From: a", b"To: a"]
+)
+@pytest.mark.parametrize("filling", [b';"', b"(", b"<", b'"\\', b"=?a?q?", b", ", b"a@b.example,"])
+def test_a_long_header_takes_no_long_time(header: bytes, filling: bytes) -> None:
+    with within(2.0):
+        read(header + filling * 400_000 + b"\n\nx")
+
+
+def test_encodings_that_are_no_charsets_are_not_obeyed() -> None:
+    fields = read(b"Content-Type: text/plain; charset=utf-7\n\n+ADw-script+AD4-").fields
+    assert (fields["text"], fields["metadata"]["broken"]) == ("+ADw-script+AD4-", "charset,date")
 
 
 _OUTLOOK = "From: Bob\nSent: Monday\nTo: Ann\nSubject: RE: it\n\nwhat you wrote"
@@ -254,6 +283,7 @@ _REPLIES: list[tuple[str, str | None]] = [
     ("Yes.\n> Is it?", "Yes."),
     ("On Monday, Bob wrote:\n> Is it?\nYes.\n> Really?\nYes.", None),
     ("Bob wrote:\n> Is it?\n\nYes.", None),
+    ("Hello Bob,\n\nBob wrote:\n> Is it?\n\nYes.", None),
     ("> Is it?\n\nYes.", None),
     ("> only\n> quoted", None),
     (f"Yes.\n\n{_OUTLOOK}", "Yes."),
