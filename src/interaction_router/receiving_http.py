@@ -18,7 +18,7 @@ from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
 from interaction_router.bootstrap import SystemClock, answering, delivery, embedded_file, intake_settings, kafka_log
 from interaction_router.channels.kit import Credentials
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Log, Memory, Tables
 from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Gateways
@@ -62,12 +62,11 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
     """Take webhooks until cancelled; `ready` hears where.
 
     Raises:
-        FatalError: no tenant has a gateway, a topic is missing, or it cannot listen.
+        FatalError: a topic is missing, or it cannot listen.
     """
     gateways = credentials_of(settings)
     if not any(gateways.values()):
-        cause = "No tenant has a gateway."
-        raise FatalError("nothing_to_receive", cause, "Set tenants.<tenant>.gateways.<vendor>.<key>.")
+        _LOGGER.warning("no_gateways")
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(_ground(settings))
         await _look_at_topics(settings, ground.log)

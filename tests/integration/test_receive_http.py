@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.channels.kit import Request
-from tests.integration.running import Running, Worker, until, updates
+from tests.integration.receiver import GATEWAYS, PUBLIC_URL, Receiver, at
+from tests.integration.running import Running, until, updates
 from tests.servers import Broker, RedisServer
 from tests.servers.addresses import free_port
-from tests.unit.channels.asked import CREDENTIALS, asked, form, mailgun_proof, multipart, posted, signed
+from tests.unit.channels.asked import asked, form, mailgun_proof, multipart, posted
 from tests.unit.channels.payloads import CALL, MAILGUN_IN, WA_CONTACTS, WA_MESSAGE, whatsapp
 
 ITEM = {
@@ -30,52 +31,7 @@ ITEM = {
     "from": "+27821234567",
     "to": "1",
 }
-GATEWAYS = {
-    f"TENANTS__ACME__GATEWAYS__{vendor.upper()}__{key.upper()}": value
-    for vendor, credentials in CREDENTIALS.items()
-    for key, value in credentials.items()
-}
-
-
 SAMPLES = Path(os.environ.get("CHANNEL_SAMPLES", Path(__file__).parents[3] / "shared" / "payloads"))
-
-
-class Answered(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Receiver(Worker):
-    """A receiver process."""
-
-    def __init__(self, running: Running, folder: Path, port: int) -> None:
-        self.port = port
-        super().__init__(["receive", "http", "--port", str(port)], running.env, folder / f"receiver-{port}.log")
-
-    async def listening(self) -> None:
-        async def told() -> bool:
-            assert self.process.poll() is None, self.errors.read_text()
-            return b"ready http" in self.errors.read_bytes()
-
-        await until(told)
-
-    async def send(self, vendor: str, request: Request, *, tenant: str = "acme") -> Answered:
-        """Send a request to a tenant's gateway, as it is but for its address."""
-        query = f"?{request.query}" if request.query else ""
-        return await self.ask(request.method, f"/v1/gateways/{vendor}/{tenant}{query}", request.headers, request.body)
-
-    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answered:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        lines = [f"{method} {path} HTTP/1.1", "host: hooks.example", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        writer.write("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body)
-        raw = await reader.read()
-        writer.close()
-        head, _, content = raw.partition(b"\r\n\r\n")
-        status, *told = head.decode().split("\r\n")
-        pairs = (line.split(": ", 1) for line in told)
-        return Answered(int(status.split()[1]), {name.lower(): value for name, value in pairs}, content)
 
 
 class Stage(NamedTuple):
@@ -93,7 +49,7 @@ async def receiving(
         redis_url=redis.url,
         namespace=namespace,
         folder=folder,
-        **{**GATEWAYS, "RECEIVERS__HTTP__PUBLIC_URL": "https://hooks.example", **settings},
+        **{**GATEWAYS, "RECEIVERS__HTTP__PUBLIC_URL": PUBLIC_URL, **settings},
     )
     await running.apply_topics()
     log = running.log()
@@ -104,12 +60,6 @@ async def receiving(
     finally:
         receiver.kill()
         await log.stop()
-
-
-def at(vendor: str, request: Request) -> Request:
-    """Return the request signed for the address that the receiver is told to have."""
-    query = f"?{request.query}" if request.query else ""
-    return signed(vendor, replace(request, url=f"https://hooks.example/v1/gateways/{vendor}/acme{query}"))
 
 
 async def told(log: KafkaLog, channel: str) -> list[dict[str, Any]]:
@@ -163,6 +113,9 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         assert (await receiver.send("json", large)).status == 413
         assert (await receiver.send("json", replace(large, headers={"content-type": "text/plain"}))).status == 413
         assert (await receiver.send("json", replace(large, body=large.body[1:]))).status == 422
+        patient = {"content-type": "application/json", "expect": "100-continue"}
+        assert (await receiver.ask("POST", "/v1/gateways/json/acme", patient, length=20_000_000)).status == 413
+        assert (await receiver.ask("POST", "/v1/gateways/json/acme/", good.headers, good.body)).status == 404
         assert (await receiver.send("json", asked({}))).status == 405
         assert (await receiver.send("postmark", asked({}))).status == 405
         challenge = asked({"hub.mode": "subscribe", "hub.verify_token": "agreed", "hub.challenge": "115"})

@@ -15,6 +15,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from interaction_router.channels.kit import MULTIPART, Request, UnreadableError
 
 _FIELDS_LIMIT: Final = 2_000
+_HEADERS: Final = 64
+_HEADER_BYTES: Final = 64 * 1024
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -81,7 +83,7 @@ def json_of(body: bytes) -> Any:  # Any: JSON from outside
     except orjson.JSONDecodeError:
         pass
     try:
-        return _scrubbed(json.loads(body.decode("utf-8", "replace")))
+        return _scrubbed(json.loads(body.decode("utf-8-sig", "replace")))
     except (ValueError, RecursionError):
         raise UnreadableError("the body is no JSON") from None
 
@@ -164,7 +166,9 @@ def _multipart(request: Request) -> Form:
         "on_part_end": parts.end,
     }
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), callbacks)
+        parser = MultipartParser(
+            options.get(b"boundary", b""), callbacks, max_header_count=_HEADERS, max_header_size=_HEADER_BYTES
+        )
         parser.write(request.body)
         parser.finalize()
     except (FormParserError, ValueError, UnicodeError):

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from interaction_router.channels.kit import Event
-from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.errors import RouterError
 from interaction_router.ports import Memory
 
 DAY_S: Final = 24 * 60 * 60
@@ -57,7 +57,7 @@ class Calls:
         try:
             for call in event.calls:
                 await self._memory.keep(_name(source, call), _sealed(source, call, told), ttl_s=DAY_S)
-        except RetryableError as error:
+        except RouterError as error:
             _LOGGER.warning("call_not_remembered", extra={"source": source, "code": error.code})
 
     async def _recall(self, source: str, event: Event) -> Event | None:
@@ -67,7 +67,7 @@ class Calls:
                 told = None if kept is None else _opened(source, call, kept)
                 if told is not None:
                     return replace(event, fields={**event.fields, **orjson.loads(told)})
-        except RetryableError as error:
+        except RouterError as error:
             _LOGGER.warning("call_not_recalled", extra={"source": source, "code": error.code})
         return None
 

@@ -31,7 +31,7 @@ from interaction_router.channels.kit import (
 )
 from interaction_router.channels.proofs import bearer_or_basic
 from interaction_router.channels.vendors import JSON_GATEWAY, VENDORS
-from interaction_router.domain.errors import RejectedError, RetryableError
+from interaction_router.domain.errors import RejectedError, RouterError
 from interaction_router.ports import Memory, RawRecord
 from interaction_router.receivers.answers import (
     FORBIDDEN,
@@ -111,7 +111,7 @@ class Gateways:
             if door.vendor is None:
                 return await self._take_json(door, request)
             return await self._take_payload(door, door.vendor, request)
-        except RetryableError as error:
+        except RouterError as error:
             _LOGGER.warning("event_not_stored", extra={"gateway": door.source, "code": error.code})
             self._count(door.name, "unavailable")
             return UNAVAILABLE

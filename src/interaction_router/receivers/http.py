@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import uvicorn
@@ -18,7 +18,7 @@ from interaction_router import __version__
 from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
-from interaction_router.receivers.answers import TOO_LARGE, Answer, refusal
+from interaction_router.receivers.answers import TOO_LARGE, TOO_SLOW, Answer, refusal
 from interaction_router.receivers.counts import CONTENT_TYPE, Counts
 from interaction_router.receivers.gateways import Door, Gateways
 from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
@@ -29,6 +29,12 @@ BODY_BYTES: Final = 10 * 1024 * 1024
 
 DRAINED_BYTES: Final = 4 * BODY_BYTES
 """How much of a body that is too large is read and dropped, so that its sender gets to read the answer."""
+
+DRAIN_S: Final = 2
+"""How long that may take."""
+
+BODY_S: Final = 30
+"""How long a body may take to come."""
 
 STOP_S: Final = 5
 """How long requests under way may take once the server is asked to stop."""
@@ -50,6 +56,7 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/v1/openapi.json",
     )
 
@@ -59,8 +66,8 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
         body = await _body(http)
         if isinstance(door, Answer):
             return _response(door)
-        if body is None:
-            return _response(TOO_LARGE)
+        if isinstance(body, Answer):
+            return _response(body)
         return _response(await _taken(gateways, door, _with(head, body)))
 
     async def take_json(http: HttpRequest) -> Response:
@@ -71,7 +78,9 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
 
     async def ask(http: HttpRequest) -> Response:
         body = await _body(http)
-        return _response(TOO_LARGE if body is None else await gate.answer(_with(_head(http, public_url, clock), body)))
+        if isinstance(body, Answer):
+            return _response(body)
+        return _response(await gate.answer(_with(_head(http, public_url, clock), body)))
 
     async def health(_: HttpRequest) -> Response:
         return Response(b'{"status":"up"}', media_type="application/json")
@@ -134,29 +143,41 @@ def _with(head: Request, body: bytes) -> Request:
     return Request(head.method, head.url, head.headers, body, head.received_at_ms)
 
 
-async def _body(http: HttpRequest) -> bytes | None:
-    """Return the body, None where it is too large; then it is read on for a while, and dropped."""
+async def _body(http: HttpRequest) -> bytes | Answer:
+    """Return the body, or what is answered where it is too large or does not come."""
     announced = http.headers.get("content-length", "")
-    too_large = announced.isdecimal() and int(announced) > BODY_BYTES
-    if too_large and int(announced) > DRAINED_BYTES:
-        return None
+    if announced.isdecimal() and int(announced) > BODY_BYTES:
+        if "expect" not in http.headers and int(announced) <= DRAINED_BYTES:
+            await _drain(http)
+        return TOO_LARGE
     pieces: list[bytes] = []
     size = 0
-    async for piece in http.stream():
-        size += len(piece)
-        if size > BODY_BYTES:
-            too_large = True
-            pieces.clear()
-        if size > DRAINED_BYTES:
-            return None
-        if not too_large:
-            pieces.append(piece)
-    return None if too_large else b"".join(pieces)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in http.stream():
+                size += len(piece)
+                if size > BODY_BYTES:
+                    break
+                pieces.append(piece)
+    except TimeoutError:
+        return TOO_SLOW
+    if size > BODY_BYTES:
+        await _drain(http)
+        return TOO_LARGE
+    return b"".join(pieces)
+
+
+async def _drain(http: HttpRequest) -> None:
+    """Read on for a moment and drop it: a sender that is cut off in the middle would not read the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in http.stream():
+                pass
 
 
 def _response(answer: Answer) -> Response:
     headers = {"content-type": answer.content_type, **answer.headers}
-    if answer.status == TOO_LARGE.status:
+    if answer.status in {TOO_LARGE.status, TOO_SLOW.status}:
         headers["connection"] = "close"
     return Response(answer.body, answer.status, headers)
 

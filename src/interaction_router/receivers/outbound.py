@@ -10,7 +10,7 @@ from interaction_router.application.prospects import Outlook
 from interaction_router.channels.kit import JSON, Credentials, Request
 from interaction_router.channels.proofs import bearer_or_basic
 from interaction_router.channels.vendors import JSON_GATEWAY
-from interaction_router.domain.errors import RejectedError, RetryableError
+from interaction_router.domain.errors import RejectedError, RouterError
 from interaction_router.receivers.answers import (
     FORBIDDEN,
     NOT_FOUND,
@@ -64,7 +64,7 @@ class Gate:
             return FORBIDDEN
         try:
             found = await self._look(question.tenant, question.agent_id or None, question.channel, question.party)
-        except RetryableError:
+        except RouterError:
             return UNAVAILABLE
         told = {"allowed": found.allowed, "code": found.code, **asdict(found.prospect)}
         return Answer(200, orjson.dumps(told))
