@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from interaction_router.application.delivery import Delivery
-from interaction_router.bootstrap import SystemClock, answering, delivery, kafka_log
+from interaction_router.bootstrap import SystemClock, answering, delivery, first_of, kafka_log
 from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import FatalError, RouterError
 from interaction_router.domain.interactions import Direction
 from interaction_router.receivers import ami, esl
 from interaction_router.receivers.attachments import AttachmentFolder
-from interaction_router.receivers.imap import Folder, FolderReader, Positions
+from interaction_router.receivers.imap import Folder, FolderReader
+from interaction_router.receivers.kept import Kept
 from interaction_router.receivers.mails import Mails
 from interaction_router.receivers.smtp import MailServer, smtp_server, tenants_by_domain
 from interaction_router.receivers.switches import Place, Switch
@@ -62,18 +63,23 @@ async def receive_imap(settings: Settings, ready: Ready) -> None:
     ]
     if not folders:
         raise _unset("imap", "imap", "where the tenant's mailbox is")
-    kept = at.dir or settings.embedded.data_dir
+    kept = _kept(settings, "imap")
     if kept is None:
         cause = "There is nowhere to keep up to where mailboxes have been read."
-        raise FatalError("positions_unset", cause, "Set receivers.imap.dir, a folder that outlives the process.")
-    async with receiving(settings, "imap") as taker, asyncio.TaskGroup() as group:
-        mails, positions = _mails(settings, taker), Positions(kept, settings.namespace)
-        readers = [FolderReader(folder, mails, positions, SystemClock()) for folder in folders]
+        raise FatalError("state_unset", cause, "Set receivers.state_dir, a folder that outlives the process.")
+    async with receiving(settings, "imap") as taker, _tasks() as group:
+        mails = _mails(settings, taker)
+        readers = [FolderReader(folder, mails, kept, SystemClock()) for folder in folders]
         for reader in readers:
             group.create_task(reader.run(), name="mailbox")
         for reader in readers:
             await reader.tried.wait()
         ready(f"folders={len(readers)}")
+
+
+def _kept(settings: Settings, kind: str) -> Kept | None:
+    folder = settings.receivers.state_dir or settings.embedded.data_dir
+    return None if folder is None else Kept(folder, settings.namespace, kind)
 
 
 def _folders(at: ImapSettings) -> Iterator[tuple[str, Direction]]:
@@ -87,11 +93,12 @@ async def receive_ami(settings: Settings, ready: Ready) -> None:
     switches = {name: of.ami for name, of in settings.tenants.items() if of.ami is not None}
     if not switches:
         raise _unset("ami", "ami", "where the tenant's Asterisk is")
+    kept = _kept(settings, "ami")
     async with receiving(settings, "ami") as taker:
         await _hear(
             [
                 Switch(Place("ami", name, at.host, at.port), ami.conversation(at), Asterisk(_line(name, "asterisk", at)),
-                       taker, SystemClock())
+                       taker, kept, SystemClock())
                 for name, at in switches.items()
             ],
             ready,
@@ -103,11 +110,12 @@ async def receive_esl(settings: Settings, ready: Ready) -> None:
     switches = {name: of.esl for name, of in settings.tenants.items() if of.esl is not None}
     if not switches:
         raise _unset("esl", "esl", "where the tenant's FreeSWITCH is")
+    kept = _kept(settings, "esl")
     async with receiving(settings, "esl") as taker:
         await _hear(
             [
                 Switch(Place("esl", name, at.host, at.port), esl.conversation(at),
-                       FreeSwitch(_line(name, "freeswitch", at)), taker, SystemClock())
+                       FreeSwitch(_line(name, "freeswitch", at)), taker, kept, SystemClock())
                 for name, at in switches.items()
             ],
             ready,
@@ -120,12 +128,25 @@ def _line(tenant: str, provider: str, at: SwitchSettings) -> Line:
 
 async def _hear(switches: Sequence[Switch], ready: Ready) -> None:
     """Keep connected to all switches; `ready` hears once each has been tried."""
-    async with asyncio.TaskGroup() as group:
+    async with _tasks() as group:
         for switch in switches:
             group.create_task(switch.run(), name="switch")
         for switch in switches:
             await switch.tried.wait()
         ready(f"switches={len(switches)}")
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """Have a group of tasks; an error of the program's own comes out of it as it was raised."""
+    failure: RouterError | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except* RouterError as errors:
+        failure = first_of(errors)
+    if failure is not None:
+        raise failure
 
 
 def _unset(receiver: str, setting: str, what: str) -> FatalError:

@@ -14,16 +14,17 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Switchboard:
     """Listens on a port; plays one session a connection, and ends the connection after all but the last."""
 
-    def __init__(self, sessions: Sequence[tuple[Sequence[Event] | None, Sequence[Event]]], *, secret: str) -> None:
+    def __init__(
+        self, sessions: Sequence[tuple[Sequence[Event] | None, Sequence[Event]]], *, secret: str, port: int = 0
+    ) -> None:
         """A session is the channels that run, None where listing them is refused, and the events after that."""
         self._sessions = list(sessions)
         self._secret = secret
         self._server: asyncio.Server | None = None
-        self._played = asyncio.Event()
-        self.port = 0
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -22,7 +22,8 @@ from interaction_router.bootstrap import SystemClock
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.interactions import Direction
 from interaction_router.receivers.attachments import AttachmentFolder
-from interaction_router.receivers.imap import Folder, FolderReader, Position, Positions
+from interaction_router.receivers.imap import Folder, FolderReader
+from interaction_router.receivers.kept import Kept
 from interaction_router.receivers.mails import Mails
 from interaction_router.settings import ImapSettings
 from tests.integration.running import until
@@ -98,7 +99,7 @@ async def reading(
         log = EmbeddedLog(database, SystemClock())
         await log.create(STREAM, 1, compacted=False)
         mails = Mails(Delivery(log, None), AttachmentFolder(None, None))
-        reader = FolderReader(folder, mails, Positions(kept, "router"), SystemClock())
+        reader = FolderReader(folder, mails, Kept(kept, "router", "imap"), SystemClock())
         running = asyncio.create_task(reader.run(), name="mailbox")
         try:
             async with asyncio.timeout(20):
@@ -209,20 +210,21 @@ async def test_a_mail_that_cannot_be_stored_is_taken_later(
     assert not refusals
 
 
-def test_a_position_is_kept(tmp_path: Path) -> None:
-    positions = Positions(tmp_path / "new", "router")
-    assert positions.load("a") is None
-    positions.save("a", Position(7, 42, "2026-11-22"))
-    positions.save("b", Position(1, 1))
-    assert positions.load("a") == Position(7, 42, "2026-11-22")
-    assert Positions(tmp_path / "new", "other").load("a") is None
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "new", "router", "imap")
+    assert kept.load(["a"]) is None
+    kept.save(["a"], {"uid": 42})
+    kept.save(["a", "b"], {"uid": 1})
+    assert kept.load(["a"]) == {"uid": 42}
+    assert Kept(tmp_path / "new", "other", "imap").load(["a"]) is None
+    assert Kept(tmp_path / "new", "router", "ami").load(["a"]) is None
     for path in (tmp_path / "new").iterdir():
         path.write_text("{")
     with pytest.raises(FatalError):
-        positions.load("a")
+        kept.load(["a"])
 
 
-def test_a_position_that_cannot_be_kept(tmp_path: Path) -> None:
+def test_what_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RetryableError):
-        Positions(tmp_path / "file", "router").save("a", Position(1, 1))
+        Kept(tmp_path / "file", "router", "imap").save(["a"], {})

@@ -23,6 +23,7 @@ from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Outgoing
 from interaction_router.receivers import ami, esl
+from interaction_router.receivers.kept import Kept
 from interaction_router.receivers.switches import Place, Switch
 from interaction_router.settings import AmiSettings, EslSettings
 from tests.integration.receivers import Receiver, raw_records
@@ -93,7 +94,7 @@ class Heard:
 
 @asynccontextmanager
 async def heard(
-    kind: str, port: int, *, secret: str = SECRET, log: type[EmbeddedLog] = EmbeddedLog
+    kind: str, port: int, *, secret: str = SECRET, log: type[EmbeddedLog] = EmbeddedLog, kept: Kept | None = None
 ) -> AsyncIterator[Heard]:
     line = Line("acme", kind, re.compile(r"\d{2,6}"), agents={"101": "thandi"})
     with EmbeddedDatabase(None) as database:
@@ -102,10 +103,10 @@ async def heard(
         place, given = Place(kind, "acme", "127.0.0.1", port), SecretStr(secret)
         if kind == "ami":
             at = AmiSettings(host="127.0.0.1", port=port, username="router", secret=given)
-            switch = Switch(place, ami.conversation(at), Asterisk(line), Delivery(records, None), SystemClock())
+            switch = Switch(place, ami.conversation(at), Asterisk(line), Delivery(records, None), kept, SystemClock())
         else:
             of = EslSettings(host="127.0.0.1", port=port, secret=given)
-            switch = Switch(place, esl.conversation(of), FreeSwitch(line), Delivery(records, None), SystemClock())
+            switch = Switch(place, esl.conversation(of), FreeSwitch(line), Delivery(records, None), kept, SystemClock())
         hearing = asyncio.create_task(switch.run(), name="switch")
         try:
             yield Heard(records, switch)
@@ -144,6 +145,57 @@ async def test_a_lost_connection_is_made_again_and_the_call_ends_once(
     assert "switch_gap" in caplog.messages
     assert ("switch_not_listed" in caplog.messages) == (sessions[1][0] is None)
     assert sw.CUSTOMER not in str([vars(record) for record in caplog.records])
+
+
+_BEFORE: list[tuple[str, Sessions, Sessions]] = [
+    ("ami", [([], sw.INBOUND[:10])], [(_KEPT, sw.INBOUND[11:])]),
+    ("ami", [([], sw.INBOUND[:10])], [([], [])]),
+    ("esl", [([], sw.ESL_INBOUND[:7])], [(_ESL_KEPT, sw.ESL_INBOUND[7:])]),
+    ("esl", [([], sw.ESL_INBOUND[:7])], [([], [])]),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), _BEFORE)
+async def test_a_call_goes_on_over_a_restart(
+    kind: str, before: Sessions, after: Sessions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Kept(tmp_path, "router", kind)
+    async with BOARDS[kind](before, secret=SECRET) as board, heard(kind, board.port, kept=kept) as at:
+        first = await at.until(2)
+        port = board.port
+    async with BOARDS[kind](after, secret=SECRET, port=port), heard(kind, port, kept=kept) as at:
+        (last,) = await at.until(1)
+        await at.switch.tried.wait()
+    assert [each["status"] for each in (*first, last)] == ["ringing", "answered", "ended"]
+    assert {(each["interaction_id"], each["from"]) for each in (*first, last)} == {
+        (last["interaction_id"], sw.CUSTOMER)
+    }
+    assert (last.get("metadata", {}).get("gap") is not None) == (after == [([], [])])
+    assert "switch_gap" in caplog.messages
+
+
+async def test_calls_that_cannot_be_understood_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board:
+        kept = Kept(tmp_path, "router", "ami")
+        kept.save(("acme", "127.0.0.1", str(board.port)), {"calls": [{"call_id": "1"}], "at_ms": 1})
+        async with heard("ami", board.port, kept=kept) as at:
+            await at.until(3)
+    assert "calls_forgotten" in caplog.messages
+
+
+def test_a_state_that_cannot_be_read_ends_the_program(tmp_path: Path) -> None:
+    Kept(tmp_path, "nobody", "esl").save(("acme", "127.0.0.1", "1"), {})
+    (state,) = tmp_path.iterdir()
+    state.write_text("{")
+    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
+    settings = {
+        "TENANTS__ACME__ESL__HOST": "127.0.0.1",
+        "TENANTS__ACME__ESL__PORT": "1",
+        "TENANTS__ACME__ESL__SECRET": "x",
+    }
+    receiver = Receiver(running, "esl", tmp_path, RECEIVERS__STATE_DIR=str(tmp_path), **settings)
+    assert receiver.process.wait(timeout=30) == 1
+    assert receiver.errors.read_text().startswith("error: state_unreadable:")
 
 
 @pytest.mark.parametrize("kind", ["ami", "esl"])

@@ -74,6 +74,14 @@ class Asterisk:
         handle = self._handlers.get(event.get("event", "").lower())
         return told if handle is None else told + handle(event, at_ms)
 
+    def snapshot(self) -> list[JsonObject]:
+        """Return the calls that are under way."""
+        return self._calls.snapshot()
+
+    def restore(self, rows: Iterable[JsonObject]) -> None:
+        """Go on with calls that were under way before."""
+        self._calls.restore(rows)
+
     def begin_resume(self) -> None:
         """The channels that run are about to be listed."""
         self._calls.begin_resume()

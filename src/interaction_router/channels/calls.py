@@ -8,7 +8,7 @@ events are of one interaction.
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from interaction_router.domain.interactions import Direction, Status
@@ -168,6 +168,17 @@ class Calls:
         if leg_id == call.call_id or call.direction == "outbound":
             call.failure = call.failure or failure
         return self._leave(leg_id, at_ms)
+
+    def snapshot(self) -> list[JsonObject]:
+        """Return the calls that are under way, to be restored where the program is started again."""
+        return [{**asdict(call), "answered": sorted(call.answered)} for call in self._calls.values()]
+
+    def restore(self, rows: Iterable[JsonObject]) -> None:
+        """Go on with calls that `snapshot` returned; whether they still run has to be asked."""
+        for row in rows:
+            call = _Call(**{**row, "answered": set(row["answered"])})
+            self._calls[call.call_id] = call
+            self._legs.update(dict.fromkeys(call.legs, call.call_id))
 
     def begin_resume(self) -> None:
         """What runs is about to be listed, after the connection to the switch was lost."""

@@ -57,6 +57,14 @@ class FreeSwitch:
             case _:
                 return []
 
+    def snapshot(self) -> list[JsonObject]:
+        """Return the calls that are under way."""
+        return self._calls.snapshot()
+
+    def restore(self, rows: Iterable[JsonObject]) -> None:
+        """Go on with calls that were under way before."""
+        self._calls.restore(rows)
+
     def begin_resume(self) -> None:
         """The legs that run are about to be listed."""
         self._calls.begin_resume()

@@ -14,21 +14,19 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import orjson
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError, LoginError
 
 from interaction_router.channels.mail import Envelope
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.interactions import Direction
 from interaction_router.ports import Clock
+from interaction_router.receivers.kept import Kept
 from interaction_router.receivers.mails import Mails
 from interaction_router.settings import ImapSettings
 
@@ -56,53 +54,10 @@ class Position:
     uid: int
     day: str | None = None
 
-
-class Positions:
-    """Positions in a folder of files, one a mailbox's folder."""
-
-    def __init__(self, folder: Path, namespace: str) -> None:
-        self._folder = folder
-        self._namespace = namespace
-
-    def load(self, of: str) -> Position | None:
-        """Return the position, None for a folder that was never read.
-
-        Raises:
-            FatalError: the file cannot be read; to begin anew would be to guess.
-        """
-        path = self._path(of)
-        try:
-            fields = orjson.loads(path.read_bytes())
-            return Position(int(fields["validity"]), int(fields["uid"]), fields.get("day"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            cause = f"{path} cannot be read: {error}."
-            advice = "Mend it, or remove it to begin as `tenants.<tenant>.imap.start` says."
-            raise FatalError("position_unreadable", cause, advice) from error
-
-    def save(self, of: str, position: Position) -> None:
-        """Write the position.
-
-        Raises:
-            RetryableError: the disk does not take it.
-        """
-        path = self._path(of)
-        passing = path.with_suffix(".new")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            passing.write_bytes(orjson.dumps({"folder": of, **_fields(position)}))
-            passing.replace(path)
-        except OSError as error:
-            cause = f"{path} cannot be written: {error.strerror}."
-            raise RetryableError("position_unwritable", cause, "Look at `receivers.imap.dir`.") from error
-
-    def _path(self, of: str) -> Path:
-        return self._folder / f"{self._namespace}.imap.{sha256(of.encode()).hexdigest()[:16]}.json"
-
-
-def _fields(position: Position) -> Mapping[str, object]:
-    return {"validity": position.validity, "uid": position.uid, "day": position.day}
+    @classmethod
+    def of(cls, kept: Mapping[str, Any] | None) -> "Position | None":
+        """Return the position that was kept, None for a folder that was never read."""
+        return None if kept is None else cls(int(kept["validity"]), int(kept["uid"]), kept.get("day"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +71,19 @@ class Folder:
     idle_limit_s: float
 
     @property
-    def identity(self) -> str:
+    def identity(self) -> Sequence[str]:
         """What its position is kept by."""
         at = self.settings
-        return f"{self.tenant} {at.username}@{at.host}:{at.port}/{self.name}"
+        return (self.tenant, at.username, at.host, str(at.port), self.name)
 
 
 class FolderReader:
     """Reads one folder until cancelled."""
 
-    def __init__(self, folder: Folder, mails: Mails, positions: Positions, clock: Clock) -> None:
+    def __init__(self, folder: Folder, mails: Mails, kept: Kept, clock: Clock) -> None:
         self._folder = folder
         self._mails = mails
-        self._positions = positions
+        self._kept = kept
         self._clock = clock
         self.tried = asyncio.Event()
         """Set once the folder has been read to its end, or could not be, for the first time."""
@@ -170,7 +125,7 @@ class FolderReader:
     async def _resumed(self, client: IMAPClient, selected: Mapping[bytes, Any]) -> Position:
         """Return where to go on; a folder that is numbered anew is read again since the day before the last mail."""
         validity, following = int(selected[b"UIDVALIDITY"]), int(selected.get(b"UIDNEXT", 1))
-        position = await _blocking(lambda: self._positions.load(self._folder.identity))
+        position = Position.of(await _blocking(lambda: self._kept.load(self._folder.identity)))
         if position is None:
             begin = 0 if self._folder.settings.start == "all" else following - 1
             position = Position(validity, begin)
@@ -207,7 +162,7 @@ class FolderReader:
         return position
 
     async def _save(self, position: Position) -> None:
-        await _blocking(lambda: self._positions.save(self._folder.identity, position))
+        await _blocking(lambda: self._kept.save(self._folder.identity, position))
 
     async def _idle(self, client: IMAPClient) -> None:
         """Wait until the server tells of something, or has said nothing for so long that it is to be asked."""

@@ -19,6 +19,7 @@ from interaction_router.application.delivery import Delivery, party_key, raw_str
 from interaction_router.channels.calls import CHANNEL, party_of
 from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Clock, RawRecord
+from interaction_router.receivers.kept import Kept
 from interaction_router.wire.strict_json import JsonObject
 
 CONNECT_S: Final = 10.0
@@ -30,6 +31,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _WAITING_LIMIT: Final = 20_000
 _BATCH: Final = 500
 _LAST_WORDS_S: Final = 8.0
+_KEEP_EVERY_S: Final = 0.2
 
 _LOGGER = logging.getLogger("interaction_router.receivers.switches")
 
@@ -55,6 +57,14 @@ class Machine(Protocol):
         """Return what an event tells."""
         ...
 
+    def snapshot(self) -> list[JsonObject]:
+        """Return the calls that are under way."""
+        ...
+
+    def restore(self, rows: Iterable[JsonObject]) -> None:
+        """Go on with calls that were under way before."""
+        ...
+
     def begin_resume(self) -> None:
         """What runs is about to be listed."""
         ...
@@ -77,11 +87,19 @@ class Place:
     host: str
     port: int
 
+    @property
+    def identity(self) -> Sequence[str]:
+        """What its calls are kept by."""
+        return (self.tenant, self.host, str(self.port))
+
 
 class Switch:
     """One switch of one tenant."""
 
-    def __init__(self, place: Place, converse: Converse, machine: Machine, delivery: Delivery, clock: Clock) -> None:
+    def __init__(
+        self, place: Place, converse: Converse, machine: Machine, delivery: Delivery, kept: Kept | None, clock: Clock
+    ) -> None:
+        """Without `kept`, the calls that run are forgotten when the program ends."""
         self._place = place
         self._converse = converse
         self._machine = machine
@@ -90,18 +108,36 @@ class Switch:
         self._waiting: list[RawRecord] = []
         self._arrived = asyncio.Event()
         self._lost_at_ms: int | None = None
+        self._kept = kept
         self.tried = asyncio.Event()
         """Set once the switch has been connected, or has failed to be, for the first time."""
 
     async def run(self) -> None:
         """Keep connected until cancelled; what was heard before is delivered then."""
-        delivering = asyncio.create_task(self._deliver(), name=f"{self._place.kind}:{self._place.tenant}")
+        await self._remember()
         try:
-            await self._keep_connected()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._deliver(), name=f"{self._place.kind}:{self._place.tenant}")
+                await self._keep_connected()
         finally:
-            delivering.cancel()
-            await asyncio.wait([delivering])
             await self._last_words()
+
+    async def _remember(self) -> None:
+        """Go on with the calls that ran when the program ended; until when is a gap like any other."""
+        kept = None if self._kept is None else await asyncio.to_thread(self._kept.load, self._place.identity)
+        if kept is None:
+            return
+        try:
+            self._machine.restore(kept["calls"])
+            self._lost_at_ms = int(kept["at_ms"])
+        except (KeyError, TypeError, ValueError):
+            self._log(logging.WARNING, "calls_forgotten")
+
+    async def _keep(self) -> None:
+        """Keep the calls that run, as far as they have been delivered."""
+        if self._kept is not None and not self._waiting:
+            kept = {"calls": self._machine.snapshot(), "at_ms": self._clock.now_ms()}
+            await asyncio.to_thread(self._kept.save, self._place.identity, kept)
 
     async def _keep_connected(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -164,10 +200,18 @@ class Switch:
             try:
                 await self._deliver_some()
                 pause_s = _FIRST_PAUSE_S
+                await self._keep_now_and_then()
             except RetryableError as error:
                 self._log(logging.WARNING, "calls_wait", code=error.code, waiting=len(self._waiting))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _keep_now_and_then(self) -> None:
+        """Keep the calls once all that waited has been delivered, and no more often than a disk likes."""
+        if self._waiting:
+            return
+        await self._keep()
+        await asyncio.sleep(0 if self._kept is None else _KEEP_EVERY_S)
 
     async def _deliver_some(self) -> None:
         batch = self._waiting[:_BATCH]
@@ -182,6 +226,7 @@ class Switch:
             async with asyncio.timeout(_LAST_WORDS_S):
                 while self._waiting:
                     await self._deliver_some()
+                await self._keep()
         except (RetryableError, TimeoutError):
             self._log(logging.ERROR, "calls_lost", waiting=len(self._waiting))
 

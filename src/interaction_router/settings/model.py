@@ -225,9 +225,6 @@ class ReceiversAttachmentsSettings(Section):
 class ReceiversImapSettings(Section):
     """How mailboxes are read."""
 
-    dir: Path | None = Field(
-        None, description="The folder of the places up to which mailboxes have been read; `receive imap` needs it."
-    )
     idle_limit: Duration = Field(
         timedelta(minutes=9),
         ge=timedelta(seconds=1),
@@ -244,6 +241,11 @@ class ReceiversSettings(Section):
     imap: ReceiversImapSettings = Field(default_factory=ReceiversImapSettings)
     attachments: ReceiversAttachmentsSettings = Field(default_factory=ReceiversAttachmentsSettings)
     spool: ReceiversSpoolSettings = Field(default_factory=ReceiversSpoolSettings)
+    state_dir: Path | None = Field(
+        None,
+        description="The folder of what receivers remember over a restart: up to where mailboxes have been read, which "
+        "`receive imap` needs, and the calls that run.",
+    )
 
 
 class SwitchSettings(Section):
