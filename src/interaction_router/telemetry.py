@@ -7,8 +7,8 @@ import time
 import orjson
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_QUIET = ("aiokafka", "faust", "mode", "asyncio", "interaction_router.adapters.kafka")
-"""Libraries; Faust's services log their comings and goings under the modules of our subclasses."""
+_QUIET = ("aiokafka", "faust", "mode", "asyncio", "mail.log", "imapclient", "interaction_router.adapters.kafka")
+"""Libraries, of which some log addresses; Faust's services log their comings and goings under the modules of our subclasses."""
 
 
 class TextFormatter(logging.Formatter):

@@ -22,6 +22,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _of_kafka(settings.kafka)
     yield from _of_redis(settings.redis)
     yield from _of_topics(settings.topics)
+    yield from _of_mail(settings)
     yield from _of_gateways(settings)
 
 
@@ -87,6 +88,21 @@ def _of_topics(topics: TopicsSettings) -> Iterator[Contradiction]:
     copies, needed = topics.replication_factor, topics.min_insync_replicas
     if copies is not None and needed is not None and needed > copies:
         yield Contradiction(("topics", "min_insync_replicas"), "must not be more than topics.replication_factor")
+
+
+def _of_mail(settings: Settings) -> Iterator[Contradiction]:
+    smtp = settings.receivers.smtp
+    if smtp.ssl_certfile is None:
+        cause = "needs receivers.smtp.ssl_certfile"
+        if smtp.ssl_keyfile is not None:
+            yield Contradiction(("receivers", "smtp", "ssl_keyfile"), f"{cause}, the certificate that it belongs to")
+        if smtp.require_starttls:
+            yield Contradiction(("receivers", "smtp", "require_starttls"), cause)
+    owners: dict[str, str] = {}
+    for tenant, of in settings.tenants.items():
+        for domain in of.mail_domains:
+            if (owner := owners.setdefault(domain, tenant)) != tenant:
+                yield Contradiction(("tenants", tenant, "mail_domains"), f"has {domain}, which is {owner}'s")
 
 
 def _of_gateways(settings: Settings) -> Iterator[Contradiction]:
