@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -13,6 +15,7 @@ from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.examination import examine_progress
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
@@ -20,6 +23,7 @@ from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.adapters.spool import DiskSpool
 from interaction_router.application.delivery import Delivery
 from interaction_router.application.diagnosis import Check, failed
@@ -34,17 +38,19 @@ from interaction_router.application.intake import (
     TenantSettings,
 )
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Stage, Tables
+from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
-COMPACTED = frozenset({AGENTS, STATE})
+COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
+_PATIENCE = timedelta(seconds=60)
 
 
 class SystemClock:
@@ -127,6 +133,9 @@ def policy_of(settings: Settings) -> Policy:
             for channel, span in sorted(settings.idle_close.items())
             if span is not None
         },
+        closed_retention_ms=None
+        if settings.closed_retention is None
+        else int(settings.closed_retention.total_seconds() * 1000),
     )
 
 
@@ -149,7 +158,7 @@ def intake_settings(settings: Settings) -> IntakeSettings:
 
 def streams(settings: Settings) -> tuple[str, ...]:
     """Return every stream of the router."""
-    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS)
+    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
 
 
 def _raw_streams(settings: Settings) -> tuple[str, ...]:
@@ -298,6 +307,54 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
         yield EmbeddedLog(database, SystemClock()), EmbeddedTables(database)
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the commands about the state stand on; `shared` where workers may be at it meanwhile."""
+
+    log: Log
+    tables: Tables
+    upkeep: Upkeep
+    views: Views
+    shared: bool
+
+
+@asynccontextmanager
+async def opened_state(settings: Settings) -> AsyncIterator[State]:
+    """Have log and tables as `opened` does, with what acts on the tables as a whole."""
+    if settings.embedded.data_dir is not None:
+        with EmbeddedDatabase(_existing_file(settings)) as database:
+            log = EmbeddedLog(database, SystemClock())
+            views = await _views(settings, log)
+            yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
+        return
+    # A flip of many rows takes long, and its answer is worth waiting for.
+    client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
+    try:
+        async with kafka_log(settings) as kafka:
+            tables = RedisTables(client, settings.namespace)
+            await tables.check()
+            upkeep = RedisUpkeep(client, settings.namespace)
+            yield State(kafka, tables, upkeep, await _views(settings, kafka), shared=True)
+    finally:
+        await client.close()
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[Tables, Upkeep]]:
+    """Have empty tables in a file of one's own, which is gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="interaction-router-") as folder,
+        EmbeddedDatabase(Path(folder) / "fold") as database,
+    ):
+        yield EmbeddedTables(database), EmbeddedUpkeep(database)
+
+
+async def _views(settings: Settings, log: Log) -> Views:
+    partitions = await log.partitions(LOG)
+    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+    return Views(namespace=settings.namespace, partitions=partitions, lineage=lineage)
+
+
 @asynccontextmanager
 async def answering(settings: Settings) -> AsyncIterator[tuple[Log, Tables]]:
     """Have the log and the tables where somebody answers requests: the workers, or a router in this very process."""
@@ -372,6 +429,10 @@ class Topics(Protocol):
 
     async def apply(self, plans: Sequence[TopicPlan]) -> Applied:
         """Mend what can be mended."""
+        ...
+
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
         ...
 
 

@@ -1,6 +1,6 @@
 """What the application needs of the outside: the log and the tables, each with an embedded and a real adapter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -176,6 +176,54 @@ class Memory(Protocol):
 
     async def recall(self, key: str) -> bytes | None:
         """Return what the key has, None where it has nothing or its time is up."""
+        ...
+
+
+def shadow_of(partition: int) -> int:
+    """Return the number under which `Tables` keep a partition's shadow, which no worker reads; of a shadow, its own."""
+    return -2 - partition
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What some rows of a partition, and some members of its sorted sets, are called."""
+
+    rows: Sequence[RowKey]
+    members: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedScores:
+    """Scores, in the order asked for, as they stood at one moment, with how far the tables were then."""
+
+    applied: int
+    scores: Sequence[float | None]
+
+
+class Upkeep(Protocol):
+    """What operators do to the tables as a whole; workers need none of it. Errors are those of `Tables`."""
+
+    def names(self, partition: int) -> AsyncIterator[Names]:
+        """Yield what a partition holds, a part at a time, each of its own moment.
+
+        What is there from the first part to the last is named at least once. A single row is named by its bucket.
+        """
+        ...
+
+    async def scores(self, partition: int, members: Sequence[tuple[str, str]]) -> LoadedScores:
+        """Return the scores of members (set and member) together with `applied`, all of one moment."""
+        ...
+
+    async def suspend(self, partition: int) -> None:
+        """Let nobody load or apply until `flip`: `RetryableError`, for them. `peek` and `scored` go on as before."""
+        ...
+
+    async def flip(self, partition: int) -> None:
+        """Replace a suspended partition by its shadow, all at once; its `applied` is then the shadow's.
+
+        Raises:
+            FatalError: it is not suspended, or it has no shadow; nothing has changed.
+        """
         ...
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from interaction_router.application.outcomes import OUTCOMES, Counting
-from interaction_router.application.views import DUE, HEAD, LOG, read_head
+from interaction_router.application.views import CONTACTS, DUE, HEAD, LOG, read_head
 from interaction_router.domain.evolve import evolve
-from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey, index_bucket
+from interaction_router.domain.rows import POLICY, Contact, Conversation, Head, Policy, Row, RowKey, index_bucket
 from interaction_router.domain.timers import due_at_ms
 from interaction_router.ports import Tables
 from interaction_router.wire.codec import encode_row
@@ -111,9 +111,13 @@ async def _scores(tables: Tables, partition: int, folded: Folded) -> AsyncIterat
     policy = folded.rows.get(POLICY)
     for row in folded.rows.values():
         tenant = getattr(row, "tenant", None)
+        if isinstance(row, Contact):
+            wanted[f"{CONTACTS}:{row.tenant}"].add(row.contact_id)
         if tenant is not None:
             wanted[f"open:{tenant}"], wanted[f"closed:{tenant}"]
         if isinstance(row, Conversation):
+            if row.retired:
+                continue
             wanted[f"{'open' if row.status == 'open' else 'closed'}:{row.tenant}"].add(row.conversation_id)
             at_ms = due_at_ms(row, policy if isinstance(policy, Policy) else Policy())
             if at_ms is not None:

@@ -18,6 +18,8 @@ def test_set_counts_from_then_on_and_remove_ends_it(program: Program) -> None:
     assert program("agents", "list", "--json").json == [
         {"tenant": TENANT, "agent_id": "thandi", "name": "Thandi", "channels": ["email", "voice"]}
     ]
+    assert program("agents", "show", "thandi", *T, "--json").json["channels"] == ["email", "voice"]
+    assert program("agents", "show", "piet", *T).err.split()[1] == "agent_unknown:"
     program.feed(outbound("2", "thandi"), outbound("3", "piet"))
     codes = [letter["dlq_code"] for letter in program("tail", "dlq", "--json").lines]
     assert sorted(codes) == ["agent_not_qualified", "agent_unknown"]

@@ -104,3 +104,20 @@ def test_erase_asks(fed: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     assert fed("contacts", "erase", "c1", *T).code == 130
     assert shown(fed, "c1")["state"] == "live"
+
+
+def test_list_by_pages_by_tenant(program: Program) -> None:
+    """By id, also where many begin alike; those that are gone only with --all."""
+    ids = [f"customer-{number:03}" for number in range(25)]
+    stream, other = saved("z1")
+    program.feed(*(saved(each) for each in reversed(ids)), saved("b"), (stream, {**other, "tenant": "other"}))
+    program.feed((stream, {"tenant": TENANT, "type": "contact.deleted", "contact_id": "customer-003"}))
+    found: list[str] = []
+    while page := program("contacts", "list", *T, "--limit", "7", "--after", found[-1] if found else "", "--json").json:
+        found += [row["contact_id"] for row in page]
+    assert found == ["b", *(each for each in ids if each != "customer-003")]
+    rows = program("contacts", "list", *T, "--all", "--json").json
+    assert [row["state"] for row in rows if row["contact_id"] == "customer-003"] == ["deleted"]
+    ran = program("contacts", "list", *T, "--limit", "1")
+    assert (ran.code, ran.out.split()[:2], ran.err) == (0, ["CONTACT", "STATE"], "there may be more: --after b\n")
+    assert program("contacts", "list", "--tenant", "nobody") == (0, "", "no contacts\n")

@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.embedded import TENANT, Program, Ran, saved, sms
 
 ANN, BEN = "+27821234567", "+27820000000"
+T = ("--tenant", TENANT)
 
 
 @pytest.fixture
@@ -197,3 +198,18 @@ def test_a_directory_without_storage_is_named(program: Program) -> None:
         assert ran.code == 1
         assert ran.err.startswith("error: embedded_missing: ")
         assert not program.data.exists()
+
+
+@pytest.mark.parametrize("narrow", [(), ("--status", "open"), ("--address", "+27821234567")])
+def test_list_by_pages(program: Program, narrow: tuple[str, ...]) -> None:
+    program.feed(*(sms(str(number), "+27821234567") for number in range(11)))
+    whole = [row["conversation_id"] for row in program("conversations", "list", *T, *narrow, "--json").json]
+    found: list[str] = []
+    while page := program(
+        "conversations", "list", *T, *narrow, "--limit", "4", *(("--after", found[-1]) if found else ()), "--json"
+    ).json:
+        found += [row["conversation_id"] for row in page]
+    assert len(whole) == 11
+    assert found == whole
+    ran = program("conversations", "list", *T, "--after", "00000000-0000-8000-8000-000000000000")
+    assert (ran.code, ran.err.split()[1]) == (1, "conversation_unknown:")

@@ -20,7 +20,7 @@ def test_apply_makes_storage_that_a_router_takes(program: Program) -> None:
     ran = program("topics", "apply", env=THREE)
     assert ran.code == 0
     assert "create router.internal.log with 3 partitions" in ran.out
-    assert len(ran.out.splitlines()) == 13
+    assert len(ran.out.splitlines()) == 14
     assert program("topics", "apply", env=THREE) == (0, "", "every topic is as it should be\n")
     program.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
     assert len(program("conversations", "list", "--tenant", "acme", "--json").json) == 1
@@ -41,7 +41,14 @@ def test_differences_are_faults(program: Program) -> None:
     assert applied.code == 1
     assert {row["topic"] for row in applied.json["refused"]} == {
         f"router.{stream}"
-        for stream in ("conversations.v1", "conversations.state.v1", "dlq.v1", "internal.log", "internal.outcomes")
+        for stream in (
+            "conversations.v1",
+            "conversations.state.v1",
+            "dlq.v1",
+            "internal.log",
+            "internal.outcomes",
+            "internal.snapshots",
+        )
     }
     assert {row["topic"] for row in program("topics", "diff", "--json", env=five).json} == {
         row["topic"] for row in applied.json["refused"]

@@ -87,19 +87,22 @@ class ConcurrentWorld(World):
 class ConcurrentDriver(Driver):
     """Gives a history's steps without waiting; names and texts are marked, so that what is left of them can be found."""
 
-    def __init__(self, policy: state.Policy, *, seed: int, partitions: int = 4) -> None:
+    def __init__(
+        self, policy: state.Policy, *, seed: int, partitions: int = 4, dedup_window_ms: int = Policy().dedup_window_ms
+    ) -> None:
         super().__init__(policy, seed=seed, partitions=partitions)
-        rules = Policy(late_grace_ms=policy.late_grace_ms, idle_close_ms=policy.idle_close_ms)
+        rules = Policy(dedup_window_ms, policy.late_grace_ms, policy.idle_close_ms)
         self.busy = ConcurrentWorld(seed=seed, policy=rules, partitions=partitions)
         self.world = self.busy
         self._random = Random(seed)
+        self._repeats = 0.15 if dedup_window_ms else 0.0
         self._names = 0
 
     def run(self, history: list[steps.Timed]) -> bool:
         """Give it all, then let everything happen; return whether it comes to an end."""
         for timed in history:
             self.give(self._marked(timed))
-            if self._random.random() < 0.15:
+            if self._random.random() < self._repeats:
                 self.busy.repeat_last(self._random.randrange(1, 6), contacts=5)
             self.busy.advance(self._random.choice((0, 0, 1, 3, 10, 40)))
         return self.busy.advance(MOST_STEPS)

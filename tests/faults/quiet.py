@@ -25,6 +25,7 @@ from tests.faults.concurrent import ConcurrentWorld
 from tests.model.promises import check_updates
 from tests.unit.against_model import told
 
+_KNOWN_NO_MORE = ("the interaction is in two conversations", "updated where it is not")
 _ALONG_A_CONTACT = "at goes back along the contact"
 
 
@@ -39,6 +40,12 @@ def faults_at_rest(world: ConcurrentWorld) -> list[str]:
         *_index(world),
         *_erased(world),
     ]
+
+
+def faults_where_all_is_forgotten(world: ConcurrentWorld) -> list[str]:
+    """Return what is wrong where interactions may be new again: everything but which of them are known."""
+    promises = [fault for fault in _promises(world) if not fault.endswith(_KNOWN_NO_MORE)]
+    return [*promises, *_contacts(world), *_endpoints(world), *_conversations(world)]
 
 
 def _promises(world: ConcurrentWorld) -> Iterator[str]:

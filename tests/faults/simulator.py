@@ -37,7 +37,7 @@ from tests.faults.traffic import Traffic
 PARTITIONS = 3
 CHANNELS = ("sms", "voice", "email")
 SETTINGS = IntakeSettings(namespace="router", channels=CHANNELS, default_region="ZA")
-POLICY = Policy(idle_close_ms={"sms": 60_000, "email": 90_000})
+POLICY = Policy(idle_close_ms={"sms": 60_000, "email": 90_000}, closed_retention_ms=120_000)
 START_MS = 1_790_000_000_000
 _TABLES = {"applied": 2, "entry": 4, "score": 4}
 _TURNS_TO_REST = 400

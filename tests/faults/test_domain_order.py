@@ -1,11 +1,13 @@
 """The protocol between homes: all that is asked at once, in any order of arrival, some of it twice."""
 
 import os
+from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from interaction_router.domain import forgetting, turn
 from interaction_router.domain.ids import Entity, home
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.messages import (
@@ -15,11 +17,12 @@ from interaction_router.domain.messages import (
     ContactSaved,
     EraseAsked,
     InteractionEvent,
+    LogRecord,
     Message,
 )
 from interaction_router.domain.rows import Policy
 from tests.faults.concurrent import MOST_STEPS, ConcurrentDriver, ConcurrentWorld
-from tests.faults.quiet import faults_at_rest
+from tests.faults.quiet import faults_at_rest, faults_where_all_is_forgotten
 from tests.model.steps import Timed
 from tests.model.strategies import MAILBOX, PHONES, POLICY, histories
 from tests.unit.against_model import COMMANDS, CONTACTS
@@ -38,6 +41,20 @@ def test_whatever_the_order_of_arrival_the_promises_hold(history: list[Timed], s
         note(f"{each.event} because of {each.cause}")
     assert ends, "something is sent round for ever"
     assert faults_at_rest(driver.busy) == []
+
+
+@settings(max_examples=EXAMPLES // 10, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.integers(0, 2**32), st.sampled_from((2, 16)))
+def test_nothing_goes_round_where_everything_is_forgotten_at_once(
+    history: list[Timed], seed: int, partitions: int
+) -> None:
+    """Entries lead everywhere to homes that know nothing any more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forgetting, "KEPT_INTERACTIONS", 1)
+        patch.setattr(turn, "GROWN_INTERACTIONS", 1)
+        driver = ConcurrentDriver(POLICY, seed=seed, partitions=partitions, dedup_window_ms=0)
+        assert driver.run(history), "something is sent round for ever"
+    assert faults_where_all_is_forgotten(driver.busy) == []
 
 
 def _tell_between_the_parts(seed: int, to: Entity, message: Message, stream: str) -> ConcurrentWorld | None:
@@ -88,3 +105,44 @@ def test_something_befalls_the_survivor_between_the_parts_of_a_merge(to: Entity,
     for world in found:
         assert faults_at_rest(world) == []
         assert len(world.conversations()) == 1
+
+
+def _hold(world: ConcurrentWorld, contact_id: str, *, to: Entity | None = None) -> Callable[[], None]:
+    """Let things happen until all of a merged-away contact is on its way, and hold that way; return its release."""
+
+    def is_it(record: LogRecord) -> bool:
+        message = record.message
+        return isinstance(message, ContactMoved) and message.contact_id == contact_id and to in {None, record.to}
+
+    while not (held := [way for way, waiting in world._ways.items() if any(map(is_it, waiting))]):
+        assert not world.advance(1), "it never was on its way"
+    (way,) = held
+    waiting = world._ways.pop(way)
+    return lambda: world._ways[way].extendleft(reversed(waiting))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_survivor_begins_anew_while_an_alias_of_its_alias_is_on_its_way(seed: int) -> None:
+    """A save under that alias finds the survivor and is not sent round for ever."""
+    world = ConcurrentWorld(seed=seed, policy=Policy(), partitions=16)
+
+    def save(contact_id: str, *parties: str) -> None:
+        saved = ContactSaved(contact_id, f"name-{contact_id[1:]}", parties)
+        world.give(Entity("acme", "contact", contact_id), saved, stream=CONTACTS)
+
+    for contact_id in ("c1", "c2", "c3"):
+        save(contact_id)
+    world.advance(MOST_STEPS)
+    world.give(Entity("acme", "aliases", ""), ContactMerged("c3", "c1"), stream=CONTACTS)
+    release = _hold(world, "c3")
+    world.give(Entity("acme", "aliases", ""), ContactMerged("c1", "c2"), stream=CONTACTS)
+    world.advance(MOST_STEPS)
+    release()
+    release = _hold(world, "c3", to=Entity("acme", "contact", "c2"))
+    world.give(Entity("acme", "contact", "c2"), ContactDeleted("c2"), stream=CONTACTS)
+    save("c2")
+    world.advance(MOST_STEPS)
+    release()
+    save("c3", PHONES[0])
+    assert world.advance(MOST_STEPS), "something is sent round for ever"
+    assert faults_at_rest(world) == []

@@ -9,6 +9,7 @@ from interaction_router.adapters.kafka.client import ClientOptions, client_optio
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import Difference, TopicAdmin, check_topics, plan
 from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.ports import Outgoing
 from interaction_router.settings.model import KafkaSettings, TopicsSettings
 from tests.servers import Broker
 from tests.servers.addresses import free_port
@@ -16,7 +17,7 @@ from tests.servers.addresses import free_port
 CHANNELS = ("voice", "sms")
 STREAMS = {
     "interactions.voice.v1", "interactions.sms.v1", "contacts.v1", "agents.v1", "commands.v1", "conversations.v1",
-    "conversations.state.v1", "dlq.v1", "internal.log", "internal.outcomes",
+    "conversations.state.v1", "dlq.v1", "internal.log", "internal.outcomes", "internal.snapshots",
 }  # fmt: skip
 
 
@@ -112,3 +113,13 @@ async def test_a_broker_that_is_away_is_retryable(namespace: str) -> None:
     with pytest.raises(RetryableError):
         await log.bounds("internal.log", 0)
     await log.stop()
+
+
+async def test_records_before_an_offset_are_removed_for_good(admin: TopicAdmin, log: KafkaLog) -> None:
+    await admin.apply(plan(TopicsSettings(partitions=2), CHANNELS))
+    for partition in (0, 1):
+        await log.append("internal.outcomes", partition, [Outgoing(None, b"%d" % number) for number in range(10)])
+    await admin.trim("internal.outcomes", {0: 7, 1: 0})
+    assert await log.bounds("internal.outcomes", 0) == (7, 10)
+    assert await log.bounds("internal.outcomes", 1) == (0, 10)
+    assert [record.value for record in await log.read("internal.outcomes", 0, 7)] == [b"7", b"8", b"9"]

@@ -12,9 +12,10 @@ from redis.crc import key_slot
 
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Loaded, Writes
+from interaction_router.ports import Loaded, Writes, shadow_of
 from interaction_router.settings import RedisSettings
 from interaction_router.settings.kinds import ServerUrl
 from tests.servers import RedisServer
@@ -153,3 +154,24 @@ async def use(tables: RedisTables, applied: int, refusals: list[str]) -> int:
     except RetryableError as error:
         refusals.append(error.code)
         return applied
+
+
+async def test_partitions_of_every_node_are_named_and_flipped(cluster: Cluster) -> None:
+    client = open_client(RedisSettings(url=ServerUrl(cluster.url), cluster=True))
+    try:
+        tables, upkeep = RedisTables(client, "router"), RedisUpkeep(client, "router")
+        assert {cluster.home(partition) for partition in range(4)} == {0, 1}
+        for partition in range(4):
+            old = Writes(puts={ROW: b"old", OTHER: b"old", FIELD: b"old"}, scores={("open:acme", "m"): 1.0})
+            new = Writes(puts={ROW: b"new", FIELD: b"new"}, scores={("open:acme", "n"): 1.0})
+            await tables.apply(partition, after=-1, applied=9, writes=old)
+            await tables.apply(shadow_of(partition), after=-1, applied=7, writes=new)
+            await upkeep.suspend(partition)
+            await upkeep.flip(partition)
+            assert await tables.load(partition, [ROW, OTHER, FIELD]) == Loaded(7, [b"new", None, b"new"], [])
+            assert (await upkeep.scores(partition, [("open:acme", "n")])).scores == [1.0]
+            rows = [key async for names in upkeep.names(partition) for key in names.rows]
+            members = [each async for names in upkeep.names(partition) for each in names.members]
+            assert (sorted(rows), members) == ([ROW, FIELD], [("open:acme", "n")])
+    finally:
+        await client.close()

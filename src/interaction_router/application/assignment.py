@@ -67,25 +67,33 @@ class Ownership:
         finds out what of it counts.
         """
         decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
-        await self._store.prepare([POLICY, *(key for record in decoded for key in first_rows(record))])
+        store, head = self._store, self._head
+        await store.prepare([POLICY, *(key for record in decoded for key in first_rows(record))])
         for received, record in zip(records, decoded, strict=True):
-            await self._decide(received.offset, record)
+            decided = None
+            while decided is None:
+                try:
+                    decided = decide(store.rows, store.buckets, head, record, offset=received.offset)
+                except NotLoaded as missing:
+                    await self._load(missing, record)
+            self._take_down(received.offset, record, *decided)
         await self._bring_about()
 
-    async def _decide(self, offset: int, record: LogRecord) -> None:
+    async def _load(self, missing: NotLoaded, record: LogRecord) -> None:
+        """Load what the decision of the record needs besides."""
         store = self._store
-        decided = None
-        while decided is None:
-            try:
-                decided = decide(store.rows, store.buckets, self._head, record, offset=offset)
-            except NotLoaded as missing:
-                if missing.bucket is None:
-                    await store.prepare(missing.keys)
-                else:  # a whole bucket is read as the tables have it, so they have to have all that was decided
-                    await self._bring_about()
-                    await store.prepare([POLICY, *first_rows(record)])
-                    await store.load_bucket(missing.bucket)
-        decision, changes = decided
+        if missing.bucket is None:
+            await store.prepare(missing.keys)
+        else:  # a whole bucket is read as the tables have it, so they have to have all that was decided
+            await self._bring_about()
+            await store.prepare([POLICY, *first_rows(record)])
+            await store.load_bucket(missing.bucket)
+
+    def _take_down(
+        self, offset: int, record: LogRecord, decision: Decision, changes: Mapping[RowKey, Row | None]
+    ) -> None:
+        """Note what was decided, and have the rows as it leaves them."""
+        store = self._store
         self._decided.append((offset, record, decision, self._origin_taken(record, decision)))
         rows, before = store.rows, self._before
         for key in changes:

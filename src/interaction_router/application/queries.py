@@ -10,7 +10,7 @@ import orjson
 
 from interaction_router.application.intake import AGENTS
 from interaction_router.application.outcomes import read_range
-from interaction_router.application.views import LOG, UPDATES
+from interaction_router.application.views import CONTACTS, LOG, UPDATES, contact_score, last_activity_ms
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, conversation_hash, home
 from interaction_router.domain.interactions import Interaction
@@ -112,9 +112,13 @@ class Queries:
         status: Status | None = None,
         contact_id: str | None = None,
         endpoint: str | None = None,
+        after: Conversation | None = None,
         limit: int,
     ) -> list[Conversation]:
-        """Return a tenant's conversations, newest activity first; of a contact or an endpoint, only theirs."""
+        """Return a tenant's conversations, newest activity first; of a contact or an endpoint theirs, by opening.
+
+        `after` is the last of the page before.
+        """
         count = await self._log.partitions(LOG)
         if contact_id is not None:
             contact = Entity(tenant, "contact", contact_id)
@@ -133,7 +137,11 @@ class Queries:
                 and (contact_id is None or row.contact_id == contact_id)
             )
 
-        shelved = await asyncio.gather(*(self._newest(*shelf, wanted, limit) for shelf in shelves))
+        below = (ALL_TIME, "")
+        if after is not None:
+            by_opening = contact_id is not None or endpoint is not None
+            below = (after.opened_at_ms if by_opening else last_activity_ms(after), after.conversation_id)
+        shelved = await asyncio.gather(*(self._newest(*shelf, wanted, limit, below) for shelf in shelves))
         newest: dict[str, tuple[float, Conversation]] = {}
         for score, row in (each for found in shelved for each in found):
             # One that moves between homes while we read is seen in both.
@@ -144,12 +152,17 @@ class Queries:
         return [row for _, row in ordered[:limit]]
 
     async def _newest(
-        self, partition: int, shelf: str, wanted: Callable[[Conversation], bool], limit: int
+        self,
+        partition: int,
+        shelf: str,
+        wanted: Callable[[Conversation], bool],
+        limit: int,
+        below: tuple[float, str],
     ) -> list[tuple[float, Conversation]]:
-        """Return up to `limit` of a shelf's conversations that are wanted, newest first."""
+        """Return up to `limit` of a shelf's conversations that are wanted, newest first, from `below` on."""
         found: list[tuple[float, Conversation]] = []
         passed: set[str] = set()
-        high = ALL_TIME
+        high = below[0]
         while len(found) < limit:
             asked = limit + len(passed)
             members = await self._tables.scored(partition, shelf, low=0, high=high, limit=asked, newest_first=True)
@@ -157,7 +170,7 @@ class Queries:
             values = await self._tables.peek([(partition, conversation_key(member)) for member, _ in fresh])
             for (member, score), value in zip(fresh, values, strict=True):
                 row = None if value is None else decode_row(value)
-                if isinstance(row, Conversation) and wanted(row):
+                if isinstance(row, Conversation) and (score, member) < below and wanted(row):
                     found.append((score, row))
                 passed.add(member)
             if len(members) < asked:
@@ -197,6 +210,41 @@ class Queries:
         (value,) = await self._tables.peek([(home(entity, partitions), contact_key(tenant, contact_id))])
         row = None if value is None else decode_row(value)
         return row if isinstance(row, Contact) else None
+
+    async def contacts(self, tenant: str, *, after: str = "", limit: int, every: bool = False) -> list[Contact]:
+        """Return a tenant's contacts by id, those behind `after`; only those that are saved now, unless `every` one."""
+        found: list[Contact] = []
+        while len(found) < limit:
+            page = await self._contacts_page(tenant, after, limit)
+            if not page:
+                break
+            after = page[-1][1]
+            keys = [(partition, contact_key(tenant, contact_id)) for partition, contact_id in page]
+            values = await self._tables.peek(keys)
+            rows = [decode_row(value) for value in values if value is not None]
+            found += [
+                row
+                for row in rows
+                if isinstance(row, Contact) and row.state != "absent" and (every or row.state == "live")
+            ]
+        return found[:limit]
+
+    async def _contacts_page(self, tenant: str, after: str, limit: int) -> list[tuple[int, str]]:
+        """Return the ids of the next contacts, each with its partition."""
+        partitions = range(await self._log.partitions(LOG))
+        pages = await asyncio.gather(*(self._contacts_of(each, tenant, after, limit) for each in partitions))
+        ids = ((contact_id, partition) for partition, page in enumerate(pages) for contact_id in page)
+        return [(partition, contact_id) for contact_id, partition in sorted(ids, key=_by_bytes)[:limit]]
+
+    async def _contacts_of(self, partition: int, tenant: str, after: str, limit: int) -> list[str]:
+        """Return up to `limit` ids behind `after`; where many begin alike, those before it are read as well."""
+        low, asked = contact_score(after), limit + 1
+        while True:
+            members = await self._tables.scored(partition, f"{CONTACTS}:{tenant}", low=low, high=ALL_TIME, limit=asked)
+            behind = [member for member, _ in members if member.encode() > after.encode()]
+            if len(behind) >= limit or len(members) < asked:
+                return behind[:limit]
+            asked *= 4
 
     async def survivor(self, contact: Contact) -> Contact:
         """Return the contact that an alias goes to in the end; another contact is its own."""
@@ -284,6 +332,10 @@ def _agent(record: Received) -> AgentRecord | None:
         return agent_record(record.value, record.key)
     except RejectedError:
         return None
+
+
+def _by_bytes(named: tuple[str, int]) -> bytes:
+    return named[0].encode()
 
 
 def _happened_at(update: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from interaction_router.application.takeover import Takeover
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.ids import Entity, home
-from interaction_router.domain.messages import LogRecord, Message, PolicySet, Tick
+from interaction_router.domain.messages import LogRecord, Message, PolicySet, Retire, Tick
 from interaction_router.domain.rows import POLICY, Conversation, Moved, Policy, RowKey
 from interaction_router.ports import Clock, Log, Received, Tables
 from interaction_router.wire.codec import decode_row, encode_log_record
@@ -22,6 +22,7 @@ _TICK_CONVERSATIONS = 500
 _MOVES = 20
 """So many homes a conversation has at most on the way from one that wrote it to where it is."""
 _TICK_AGAIN_MS = 2_500
+_RETIRE_AGAIN_MS = 10_000
 _TENANTS = 100_000
 _OPEN_CONVERSATIONS = 10_000_000
 _EVER_MS = 1e15
@@ -48,6 +49,7 @@ class AssignmentStage:
         self._held: dict[int, Ownership] = {}
         self._doubts: dict[int, set[RowKey]] = {}
         self._ticked: dict[int, int] = {}
+        self._retired: dict[int, int] = {}
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Take the partition over; the outcomes say where to go on, whatever a consumer group has committed."""
@@ -128,9 +130,10 @@ class AssignmentStage:
         return sorted(self._held)
 
     async def tick(self) -> None:
-        """Append a tick where conversations have become idle; to be called every second or so."""
+        """Append a tick where conversations have become idle, and what has been closed for long; every second or so."""
         now_ms = self._clock.now_ms()
         for partition in self.held:
+            await self._retire(partition, now_ms)
             due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_TICK_CONVERSATIONS)
             if due and now_ms - self._ticked.get(partition, 0) >= _TICK_AGAIN_MS:
                 self._ticked[partition] = now_ms
@@ -140,6 +143,25 @@ class AssignmentStage:
                     by_tenant[tenant].append(conversation)
                 for tenant, conversations in by_tenant.items():
                     await self._append(tenant, partition, Tick(tuple(conversations)))
+
+    async def _retire(self, partition: int, now_ms: int) -> None:
+        """Append the names of conversations whose time in the lists is over.
+
+        The lists have them by last activity, which is never before they were closed.
+        """
+        retention_ms = self._policy.closed_retention_ms
+        if retention_ms is None or now_ms - self._retired.get(partition, 0) < _RETIRE_AGAIN_MS:
+            return
+        self._retired[partition] = now_ms
+        for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
+            until = now_ms - retention_ms
+            over = await self._tables.scored(
+                partition, f"closed:{tenant}", low=0, high=until, limit=_TICK_CONVERSATIONS
+            )
+            if over:
+                await self._append(tenant, partition, Retire(tuple(conversation for conversation, _ in over)))
+            if len(over) == _TICK_CONVERSATIONS:
+                self._retired[partition] = 0
 
     async def mend_state(self) -> None:
         """Write conversations in doubt to the state topic again, until what was written is what stands.

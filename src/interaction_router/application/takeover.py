@@ -78,6 +78,12 @@ class Takeover:
                     f"The tables of partition {self._partition} have outcome {fold.outcome}, the log ends at {bounds.end}.",
                     "The topic was made anew or has lost records. See `interaction-router state rebuild`.",
                 )
+            if bounds.first > fold.outcome + 1:
+                raise FatalError(
+                    "outcomes_trimmed",
+                    f"The tables of partition {self._partition} lack outcomes from {fold.outcome + 1} on, and those begin at {bounds.first}.",
+                    "Run `interaction-router state rebuild`: it goes on from the latest snapshot.",
+                )
             await self._fold_up_to(bounds, fold)
             if (await self._tables_now()).applied == fold.applied:
                 return await self._standpoint(fold, bounds.end)
@@ -86,13 +92,14 @@ class Takeover:
     async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
         done = await self._done(bounds)
-        await self._repeat_state(bounds, fold, done)
+        unwritten = await self._perhaps_unwritten(bounds, fold, done)
         start = max(fold.outcome + 1, bounds.first)
         async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
             counted = list(counting.count(records))
             if counted:
                 fold.outcome = counted[-1][1]
-                await self._catch_up(fold, [outcome for outcome, _ in counted], done)
+                unwritten |= await self._catch_up(fold, [outcome for outcome, _ in counted], done)
+        await self._repeat_state(unwritten, fold)
 
     async def _standpoint(self, fold: _Fold, expected: int) -> Standpoint:
         first = (await self._log.bounds(LOG, self._partition)).first
@@ -126,8 +133,11 @@ class Takeover:
             )
         return _Fold(loaded.applied, outcome, head)
 
-    async def _catch_up(self, fold: _Fold, outcomes: Sequence[Outcome], done: int) -> None:
-        """Repeat the views of these outcomes where they may be missing, then fold them into the tables."""
+    async def _catch_up(self, fold: _Fold, outcomes: Sequence[Outcome], done: int) -> set[RowKey]:
+        """Repeat the views of these outcomes where they may be missing, then fold them into the tables.
+
+        Return the rows that changed for subscribers of the state topic and may not be there.
+        """
         partition, log, views = self._partition, self._log, self._views
         again = [outcome for outcome in outcomes if outcome.offset > done]
         updates, letters = views.updates(partition, again)
@@ -143,10 +153,10 @@ class Takeover:
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
-        await self._write_state(changed, fold)
+        return {key for key, row in changed.items() if isinstance(row, Conversation)} if last > done else set()
 
-    async def _repeat_state(self, bounds: Bounds, fold: _Fold, done: int) -> None:
-        """Write to the state topic what is in the tables and perhaps not there: it comes last, and nothing else tells."""
+    async def _perhaps_unwritten(self, bounds: Bounds, fold: _Fold, done: int) -> set[RowKey]:
+        """Return what is in the tables and perhaps not in the state topic: that comes last, and nothing else tells."""
         keys: set[RowKey] = set()
         start, size = fold.outcome + 1, 2 * (fold.applied - done)
         while fold.applied > done and start > bounds.first:
@@ -160,10 +170,14 @@ class Takeover:
                         keys.update(key for event in outcome.decision.events for key in touched(event))
             if oldest <= done:
                 break
-        rows = await self._load({key for key in keys if key.bucket.startswith(_CONVERSATIONS)}, fold.applied)
-        await self._write_state(rows, fold)
+        return {key for key in keys if key.bucket.startswith(_CONVERSATIONS)}
 
-    async def _write_state(self, rows: Mapping[RowKey, Row | None], fold: _Fold) -> None:
+    async def _repeat_state(self, keys: AbstractSet[RowKey], fold: _Fold) -> None:
+        """Write to the state topic what may be missing there, as it is at the end of the fold.
+
+        Not on the way there: one that has moved on since is written by who has it, and that may have been long ago.
+        """
+        rows = await self._load(keys, fold.applied)
         self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
         await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
 

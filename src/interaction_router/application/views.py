@@ -8,6 +8,7 @@ from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import conversation_hash, hash_of_text, home
 from interaction_router.domain.messages import LogRecord, Origin, Send
 from interaction_router.domain.rows import (
+    Contact,
     Conversation,
     Head,
     Moved,
@@ -29,6 +30,9 @@ DEAD_LETTERS: Final = "dlq.v1"
 HEAD: Final = "head"
 DUE: Final = "due"
 TENANTS: Final = "tenants"
+CONTACTS: Final = "contacts"
+_SCORE_BYTES: Final = 6
+"""As many as a score, which is a double, holds exactly."""
 
 Batches = dict[int, list[Outgoing]]
 
@@ -107,7 +111,14 @@ def writes(changed: Mapping[RowKey, Row | None], before: Mapping[RowKey, Row | N
             _index(into, row, was if isinstance(was, Conversation) else None, policy)
         elif isinstance(row, Moved):
             _take_from_index(into, row, before.get(key))
+        elif isinstance(row, Contact) and before.get(key) is None:
+            into.scores[f"{CONTACTS}:{row.tenant}", row.contact_id] = contact_score(row.contact_id)
     return into
+
+
+def contact_score(contact_id: str) -> float:
+    """Return a number that orders contacts roughly by id; those that begin alike are ordered by the id itself."""
+    return float(int.from_bytes(contact_id.encode()[:_SCORE_BYTES].ljust(_SCORE_BYTES, b"\0"), "big"))
 
 
 def head_writes(into: Writes, head: Head, *, outcome: int, lineage: str, changed: Iterable[tuple[str, int]]) -> None:
@@ -136,7 +147,10 @@ def read_head(fields: Mapping[str, bytes]) -> tuple[Head, int, str | None]:
 def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Policy) -> None:
     """Keep what people look for: a tenant's open and closed ones by last activity, a contact's and an endpoint's."""
     key = row.conversation_id
-    at_ms = max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
+    at_ms = last_activity_ms(row)
+    if row.retired:
+        _take_from_index(into, row, was)
+        return
     shelf, other = ("open", "closed") if row.status == "open" else ("closed", "open")
     into.scores[f"{shelf}:{row.tenant}", key] = at_ms
     if was is None:
@@ -156,6 +170,11 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
         into.unscores.add((DUE, f"{row.tenant}/{key}"))
 
 
+def last_activity_ms(row: Conversation) -> int:
+    """Return by what a tenant's conversations are ordered."""
+    return max(row.last_interaction_at_ms or 0, row.closed_at_ms or 0, row.opened_at_ms)
+
+
 def _shelves(row: Conversation) -> list[str]:
     shelves = []
     if row.contact_id is not None:
@@ -165,9 +184,9 @@ def _shelves(row: Conversation) -> list[str]:
     return shelves
 
 
-def _take_from_index(into: Writes, stub: Moved, was: Row | None) -> None:
-    key = stub.conversation_id
-    into.unscores.add((DUE, f"{stub.tenant}/{key}"))
-    names = [f"open:{stub.tenant}", f"closed:{stub.tenant}"]
-    names += _shelves(was) if isinstance(was, Conversation) else []
+def _take_from_index(into: Writes, row: Conversation | Moved, was: Row | None) -> None:
+    key = row.conversation_id
+    into.unscores.add((DUE, f"{row.tenant}/{key}"))
+    names = [f"open:{row.tenant}", f"closed:{row.tenant}"]
+    names += [name for each in (row, was) if isinstance(each, Conversation) for name in _shelves(each)]
     into.unscores.update((name, key) for name in names)

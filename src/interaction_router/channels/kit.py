@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 
 _INTERNATIONAL: Final = re.compile(r"[1-9]\d{6,14}", re.ASCII)
 _NUMBER_SIGNS: Final = re.compile(r"[\s().-]+")
+_LARGEST_SIZE: Final = 1 << 53
 _MILLISECONDS_FROM: Final = 1e11
 """A Unix time above this is in milliseconds: in seconds it would be the year 5138."""
 
@@ -152,7 +153,7 @@ def seconds(value: object) -> float | None:
 def size(value: object) -> int | None:
     """Return a number of bytes."""
     number = _number(value)
-    return int(number) if number is not None and number >= 0 else None
+    return int(number) if number is not None and 0 <= number <= _LARGEST_SIZE else None
 
 
 def _number(value: object) -> float | None:

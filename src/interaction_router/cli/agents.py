@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 COLUMNS = {"tenant": "tenant", "agent_id": "agent", "name": "name", "channels": "channels"}
 
 
-@click.group("agents", cls=RouterGroup, short_help="Set, remove and list agents and their channels.")
+@click.group("agents", cls=RouterGroup, short_help="List, show, set and remove agents and their channels.")
 def noun() -> None:
-    """Set, remove and list agents and their channels.
+    """List, show, set and remove agents and their channels.
 
     A tenant is checked while it has at least one agent: an outbound interaction of another agent is then refused.
     """
@@ -35,16 +35,36 @@ def list_(invocation: Invocation, *, tenant: str | None) -> None:
     async def find(queries: "Queries") -> "list[AgentStanding]":
         return await queries.agents(tenant)
 
-    rows = [
-        {
-            "tenant": each.agent.tenant,
-            "agent_id": each.agent.agent_id,
-            "name": each.agent.name,
-            "channels": sorted(each.agent.channels),
-        }
-        for each in ask(invocation, find)
-    ]
+    rows = [_fields(each) for each in ask(invocation, find)]
     invocation.output.table(rows, COLUMNS, empty="no agents: nobody is checked")
+
+
+def _fields(standing: "AgentStanding") -> dict[str, object]:
+    agent = standing.agent
+    return {
+        "tenant": agent.tenant,
+        "agent_id": agent.agent_id,
+        "name": agent.name,
+        "channels": sorted(agent.channels),
+    }
+
+
+@noun.command()
+@click.argument("agent_id", metavar="ID")
+@tenant_option(required=True)
+@data_option
+@json_option
+@click.pass_obj
+def show(invocation: Invocation, agent_id: str, *, tenant: str) -> None:
+    """Show an agent and the channels that it is qualified for."""
+
+    async def find(queries: "Queries") -> "AgentStanding | None":
+        return await queries.agent(tenant, agent_id)
+
+    standing = ask(invocation, find)
+    if standing is None:
+        raise unknown("agent_unknown", "agent", agent_id)
+    invocation.output.record(_fields(standing))
 
 
 @noun.command("set")

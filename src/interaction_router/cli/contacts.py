@@ -25,10 +25,18 @@ if TYPE_CHECKING:
     from interaction_router.application.requests import Fate, Requests
     from interaction_router.settings import Settings
 
+LIST_COLUMNS = {
+    "contact_id": "contact",
+    "state": "state",
+    "name": "name",
+    "addresses": "addresses",
+    "open_conversation_id": "open conversation",
+}
 
-@click.group("contacts", cls=RouterGroup, short_help="Save, show, find, merge, delete and erase contacts.")
+
+@click.group("contacts", cls=RouterGroup, short_help="List, save, show, find, merge, delete and erase contacts.")
 def noun() -> None:
-    """Save, show, find, merge, delete and erase contacts."""
+    """List, save, show, find, merge, delete and erase contacts."""
 
 
 @noun.command()
@@ -48,6 +56,26 @@ def show(invocation: Invocation, contact_id: str, *, tenant: str) -> None:
     if row is None or row.state == "absent":
         raise unknown("contact_unknown", "contact", contact_id)
     _print(invocation, row, survivor)
+
+
+@noun.command("list")
+@tenant_option(required=True)
+@click.option("--after", metavar="ID", default="", help="Only those behind this one: the last of the page before.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--all", "every", is_flag=True, help="Aliases, and those that are deleted or erased, too.")
+@data_option
+@json_option
+@click.pass_obj
+def list_(invocation: Invocation, *, tenant: str, after: str, limit: int, every: bool) -> None:
+    """List a tenant's contacts by their ids."""
+
+    async def find(queries: "Queries") -> list[Contact]:
+        return await queries.contacts(tenant, after=after, limit=limit, every=every)
+
+    found = ask(invocation, find)
+    invocation.output.table([_fields(row, None) for row in found], LIST_COLUMNS, empty="no contacts")
+    if len(found) == limit and not invocation.as_json:
+        invocation.output.note(f"there may be more: --after {found[-1].contact_id}")
 
 
 @noun.command()
@@ -74,6 +102,10 @@ def find(invocation: Invocation, address: str, *, tenant: str) -> None:
 
 
 def _print(invocation: Invocation, row: Contact, survivor: Contact | None) -> None:
+    invocation.output.record(_fields(row, survivor))
+
+
+def _fields(row: Contact, survivor: Contact | None) -> dict[str, object]:
     fields: dict[str, object] = {
         "tenant": row.tenant,
         "contact_id": row.contact_id,
@@ -88,7 +120,7 @@ def _print(invocation: Invocation, row: Contact, survivor: Contact | None) -> No
     }
     if survivor is not None and survivor is not row:
         fields["alias_of"] = survivor.contact_id
-    invocation.output.record(fields)
+    return fields
 
 
 @noun.command()

@@ -56,30 +56,40 @@ def noun() -> None:
 @click.option("--status", type=click.Choice(["open", "closed"]), help="Only those that are so now.")
 @click.option("--contact", metavar="ID", help="Only those of this contact.")
 @click.option("--address", metavar="ADDRESS", help="Only those that were opened with this address.")
+@click.option("--after", metavar="ID", help="Only those behind this one: the last of the page before.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @data_option
 @json_option
 @click.pass_obj
-def list_(
+def list_(  # noqa: PLR0913 - a command takes its options
     invocation: Invocation,
     *,
     tenant: str,
     status: Literal["open", "closed"] | None,
     contact: str | None,
     address: str | None,
+    after: str | None,
     limit: int,
 ) -> None:
-    """List a tenant's conversations, those with the newest activity first."""
+    """List a tenant's conversations, those with the newest activity first; of a contact or address, the newest first.
+
+    Those that were closed longer ago than `closed_retention` are not in the list.
+    """
     from interaction_router.application.queries import conversation_json  # noqa: PLC0415 - `--help` needs no codec
     from interaction_router.bootstrap import endpoint_of  # noqa: PLC0415 - likewise
 
     endpoint = None if address is None else endpoint_of(invocation.settings(), tenant, address)
 
     async def find(queries: "Queries") -> list[Conversation]:
-        return await queries.conversations(tenant, status=status, contact_id=contact, endpoint=endpoint, limit=limit)
+        behind = None if after is None else await _found(queries, after, tenant)
+        return await queries.conversations(
+            tenant, status=status, contact_id=contact, endpoint=endpoint, after=behind, limit=limit
+        )
 
     found = ask(invocation, find)
     invocation.output.table([conversation_json(row) for row in found], LIST_COLUMNS, empty="no conversations")
+    if len(found) == limit and not invocation.as_json:
+        invocation.output.note(f"there may be more: --after {found[-1].conversation_id}")
 
 
 @noun.command()

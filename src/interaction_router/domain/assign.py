@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from interaction_router.domain.events import InteractionAdded, InteractionUpdated, Rule
+from interaction_router.domain.events import InteractionAdded, InteractionUpdated, RowGone, Rule
 from interaction_router.domain.evolve import Change, added
-from interaction_router.domain.ids import Entity
+from interaction_router.domain.ids import Entity, conversation_id
 from interaction_router.domain.interactions import (
+    CLOCK_AHEAD_LIMIT_MS,
     Interaction,
     clamp_clock,
     is_receipt,
@@ -76,7 +77,7 @@ def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
     me = turn.record.to
     field = entry_of(turn.tenant, message)
     known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None:
+    if known is not None and not _leads_nowhere(turn, known, field, message):
         _event_of_known(turn, known, field, message)
         return
     endpoint = None if message.withheld else turn.get(endpoint_key(turn.tenant, message.party), Endpoint)
@@ -85,6 +86,8 @@ def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
         return
     if message.withheld and is_receipt(message.interaction.channel, message.interaction.status):
         turn.refuse("interaction_unknown", "a receipt that names no party is of no known interaction", field="to")
+        return
+    if _opened_long_ago(turn, message):
         return
     if endpoint is None and not message.withheld:
         turn.put(endpoint_key(turn.tenant, message.party), Endpoint())
@@ -103,7 +106,7 @@ def at_contact(turn: Turn, message: InteractionEvent) -> None:
     me = turn.record.to
     field = entry_of(turn.tenant, message)
     known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None:
+    if known is not None and not _leads_nowhere(turn, known, field, message):
         _event_of_known(turn, known, field, message)
         return
     contact = turn.contact(me.key)
@@ -123,10 +126,42 @@ def _mark(home: Entity) -> str:
     return f"{home.kind}:{home.key}"
 
 
-def _send_on(turn: Turn, message: InteractionEvent, to: Entity) -> None:
-    """Send it on, with this home among those that have: what follows is behind all that it has sent before."""
-    mark = _mark(turn.record.to)
-    asked = message.asked if mark in message.asked else (*message.asked, mark)
+def _named(home: Entity) -> str:
+    """Return the mark of a home that an index has named as the one that knows the interaction."""
+    return f"named:{_mark(home)}"
+
+
+def _named_again(home: Entity) -> str:
+    """Return the mark of a home that was named twice: a conversation moves, but not as fast as an event goes round."""
+    return f"again:{_mark(home)}"
+
+
+def _forgot(home: Entity) -> str:
+    """Return the mark of a home that was named and does not know the interaction any more."""
+    return f"forgot:{_mark(home)}"
+
+
+def _leads_nowhere(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> bool:
+    """Strike an entry that leads to a home that has forgotten the interaction, or round."""
+    if known.to is None or {_forgot(known.to), _named_again(known.to)}.isdisjoint(message.asked):
+        return False
+    turn.emit(RowGone(RowKey(index_bucket(turn.record.to), field)))
+    return True
+
+
+def _send_on(turn: Turn, message: InteractionEvent, to: Entity, *, named: bool = False) -> None:
+    """Send it on, with this home among those that have: what follows is behind all that it has sent before.
+
+    `named`: the index says that it is known there. A home that was named and sends it on unnamed has forgotten it,
+    since whoever named it had told it before.
+    """
+    me = turn.record.to
+    marks = [_mark(me)]
+    if named:
+        marks.append(_named_again(to) if _named(to) in message.asked else _named(to))
+    elif _named(me) in message.asked:
+        marks.append(_forgot(me))
+    asked = tuple(dict.fromkeys((*message.asked, *marks)))
     turn.send(to, InteractionEvent(message.party, message.event_id, message.interaction, asked))
 
 
@@ -141,6 +176,8 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
         conversation, rule = closed
         _join(turn, conversation, field, message, rule)
         return
+    if _opened_long_ago(turn, message):
+        return
     conversation = turn.open(
         turn.record.to,
         contact_id=contact.contact_id,
@@ -149,6 +186,18 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
         rule="opened_for_contact",
     )
     _join(turn, conversation, field, message, "opened_for_contact")
+
+
+def _opened_long_ago(turn: Turn, message: InteractionEvent) -> bool:
+    """Return whether this very record has opened a conversation here whose interaction is forgotten by now.
+
+    Intake may read raw records again from their beginning. What happened within the window is in the index.
+    """
+    since_ms = turn.log_time_ms - turn.policy.dedup_window_ms + CLOCK_AHEAD_LIMIT_MS
+    cause = turn.record.cause
+    if message.interaction.occurred_at_ms > since_ms or cause is None:
+        return False
+    return turn.row(conversation_key(conversation_id(turn.record.to, cause))) is not None
 
 
 def _latest_that_takes(turn: Turn, latest: Last | None, interaction: Interaction) -> tuple[Conversation, Rule] | None:
@@ -181,7 +230,7 @@ def _event_name(message: InteractionEvent) -> str:
 def _event_of_known(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> None:
     """An event of an interaction that has its place: update it where it is."""
     if known.to is not None:
-        _send_on(turn, message, known.to)
+        _send_on(turn, message, known.to, named=True)
         return
     conversation = turn.here(known.conversation_id)
     name = _event_name(message)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from interaction_router.domain import assign, commands, contacts, endpoints, merges, messages, timers
+from interaction_router.domain import assign, commands, contacts, endpoints, forgetting, merges, messages, timers
 from interaction_router.domain.events import Decision
 from interaction_router.domain.messages import InteractionEvent, LogRecord, Message
 from interaction_router.domain.rows import (
@@ -36,6 +36,7 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.MergeAllowed: merges.allowed,
         messages.BecomeAlias: merges.become_alias,
         messages.EdgeStruck: merges.edge_struck,
+        messages.AliasMoved: merges.alias_moved,
         messages.ContactMoved: merges.moved,
         messages.ConversationReturned: merges.returned,
         messages.EndpointClaimed: endpoints.claimed,
@@ -47,6 +48,8 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.HandLinked: commands.hand_linked,
         messages.UnlinkAsked: commands.unlink_asked,
         messages.Tick: timers.tick,
+        messages.Retire: forgetting.retire,
+        messages.IndexGrown: forgetting.forget,
         messages.PolicySet: timers.policy_set,
     }
 )

@@ -139,9 +139,10 @@ def added(row: Conversation, event: InteractionAdded, log_time_ms: int) -> list[
         {**row.activity, channel: log_time_ms} if keeps_open else row.activity,
         {**row.calls, event.entry: log_time_ms} if interaction.in_progress else row.calls,
         row.commands,
+        row.retired,
     )
     named_at_ms = None if interaction.agent_id is None else occurred_at_ms
-    entry = Entry(row.conversation_id, None, (event.event,), named_at_ms, interaction)
+    entry = Entry(row.conversation_id, None, (event.event,), named_at_ms, interaction, log_time_ms)
     return [
         (conversation_key(row.conversation_id), row_after),
         (RowKey(index_bucket(row.owner), event.entry), entry),
@@ -165,6 +166,7 @@ def _updated(get: Get, event: InteractionUpdated, log_time_ms: int) -> list[Chan
         seen=(*entry.seen, event.event),
         agent_named_at_ms=event.names_agent_at_ms or entry.agent_named_at_ms,
         interaction=interaction,
+        at_ms=log_time_ms,
     )
     return [(conversation_key(row.conversation_id), row_after), (key, entry_after)]
 
@@ -183,7 +185,8 @@ def _closed(get: Get, event: Closed, log_time_ms: int) -> list[Change]:
     if contact is not None and contact.open == row.conversation_id:
         goes_on = event.reason in _REASONS_OF_THE_LAST
         last = Last(row.conversation_id, log_time_ms) if goes_on else contact.last
-        changes.append((contact_key(row.owner.tenant, row.owner.key), replace(contact, open=None, last=last)))
+        contact = replace(contact, open=None, last=last, grown=contact.grown + row.interaction_count)
+        changes.append((contact_key(row.owner.tenant, row.owner.key), contact))
     return changes
 
 
@@ -204,7 +207,8 @@ def _linked(get: Get, event: Linked) -> list[Change]:
     if row.status == "open":
         contact = replace(contact, open=row.conversation_id, arrived=arrived)
     else:
-        contact = replace(contact, history=_later(contact.history, row), arrived=arrived)
+        grown = contact.grown + row.interaction_count
+        contact = replace(contact, history=_later(contact.history, row), arrived=arrived, grown=grown)
     return [*changes, (contact_key(row.owner.tenant, row.owner.key), contact)]
 
 

@@ -41,7 +41,7 @@ def carry(
         turn.put(conversation_key(row.conversation_id), Moved(row.conversation_id, row.tenant, to))
         bucket = index_bucket(row.owner)
         for field in entries:
-            turn.put(RowKey(bucket, field), Entry(row.conversation_id, to))
+            turn.put(RowKey(bucket, field), Entry(row.conversation_id, to, at_ms=turn.log_time_ms))
     return parts
 
 
@@ -111,7 +111,7 @@ def pass_by(turn: Turn, carried: Iterable[Carried], to: Entity) -> None:
         row = each.conversation
         turn.put(conversation_key(row.conversation_id), Moved(row.conversation_id, row.tenant, to))
         for field in each.entries:
-            turn.put(RowKey(bucket, field), Entry(row.conversation_id, to))
+            turn.put(RowKey(bucket, field), Entry(row.conversation_id, to, at_ms=turn.log_time_ms))
 
 
 def learn(turn: Turn, index: Index, giver: Entity) -> None:
@@ -121,7 +121,7 @@ def learn(turn: Turn, index: Index, giver: Entity) -> None:
     for field, conversation_id in index.items():
         key = RowKey(bucket, field)
         if turn.get(key, Entry) is None:
-            turn.put(key, Entry(conversation_id, giver))
+            turn.put(key, Entry(conversation_id, giver, at_ms=turn.log_time_ms))
 
 
 def index_of(index: Mapping[str, Entry], tenant: str, party: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from interaction_router.domain.handover import carry, in_records, index_parts, l
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import (
     AliasEnded,
+    AliasMoved,
     BecomeAlias,
     ContactMerged,
     ContactMoved,
@@ -45,6 +46,20 @@ def edge_struck(turn: Turn, message: EdgeStruck) -> None:
     key = aliases_key(turn.tenant, message.contact_id)
     if turn.get(key, Alias) is not None:
         turn.emit(RowGone(key))
+
+
+def alias_moved(turn: Turn, message: AliasMoved) -> None:
+    """The alias, and then the edge, leads to the survivor itself from here on."""
+    if turn.record.to.kind == "aliases":
+        key = aliases_key(turn.tenant, message.contact_id)
+        edge = turn.get(key, Alias)
+        if edge is not None and edge.into == message.via:
+            turn.put(key, Alias(message.into))
+        return
+    contact = turn.contact(message.contact_id)
+    if contact.state == "alias" and contact.into == message.via:
+        turn.put_contact(replace(contact, into=message.into))
+        turn.send(Entity(turn.tenant, "aliases", ""), message)
 
 
 def allowed(turn: Turn, message: MergeAllowed) -> None:
@@ -113,6 +128,8 @@ def moved(turn: Turn, message: ContactMoved) -> None:
         pass_by(turn, message.carried, into)
         learn(turn, message.index, away)
         turn.send(into, message)
+        if message.final:  # the survivor may be gone and back before this comes there, and then end no alias of before
+            turn.send(away, AliasMoved(message.contact_id, survivor.contact_id, survivor.into))
         return
     ids = take(turn, message.carried)
     learn(turn, message.index, away)

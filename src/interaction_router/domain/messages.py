@@ -103,6 +103,15 @@ class AliasEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasMoved:
+    """What the alias went into, `via`, has gone into another itself. To the alias, which tells the aliases."""
+
+    contact_id: str
+    via: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """A conversation on its way to another home, with its interactions by the fields of the index."""
 
@@ -254,6 +263,18 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """These have been closed for long: take them out of the lists. To the partition, for one tenant."""
+
+    conversations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGrown:
+    """Much has been closed since the index was last gone through: forget what is old in it. To its owner, from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """The settings that decide from here on. To the partition."""
 
@@ -270,6 +291,7 @@ Message: TypeAlias = (
     | BecomeAlias
     | EdgeStruck
     | AliasEnded
+    | AliasMoved
     | ContactMoved
     | ConversationReturned
     | EndpointClaimed
@@ -284,6 +306,8 @@ Message: TypeAlias = (
     | HandUnlinked
     | EraseAsked
     | Tick
+    | Retire
+    | IndexGrown
     | PolicySet
 )
 

@@ -48,7 +48,8 @@ class Contact:
     have handed over and that wait until every claim is answered; `coming` are here of a merged-away contact whose
     last word has not come yet. `last` was its open conversation last; `history`
     closed last of those that a save linked closed. `former` were aliases until it was deleted: to erase it is to
-    erase what is left of them.
+    erase what is left of them. `grown` counts the interactions of its conversations as they close, until its index is
+    gone through for what can be forgotten.
     """
 
     tenant: str
@@ -66,14 +67,19 @@ class Contact:
     aliases: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    grown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address: the contact that owns it, by which of its claims. Where there is no row, there is no index."""
+    """An address: the contact that owns it, by which of its claims. Where there is no row, there is no index.
+
+    `grown` counts as a contact's does.
+    """
 
     owner: str | None = None
     number: int = 0
+    grown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,8 @@ class Conversation:
     """A conversation, in the partition of the entity that owns it now.
 
     `activity` is the log time of the last activity by channel, `calls` the log time at which each call began that
-    has not ended; both decide idle closing. `commands` are the ids of the commands that it has seen.
+    has not ended; both decide idle closing. `commands` are the ids of the commands that it has seen. A `retired`
+    one has been closed for so long that it is in none of the lists that people look through.
     """
 
     conversation_id: str
@@ -110,6 +117,7 @@ class Conversation:
     activity: Mapping[str, int] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
+    retired: bool = False
 
     @property
     def opened_order(self) -> tuple[int, int, str]:
@@ -131,7 +139,9 @@ class Entry:
     """What an entity's index knows of one interaction.
 
     Where its conversation is elsewhere, `to` says with whom and the rest is empty. `seen` are the events that change
-    nothing any more, `<status>/<event id>`. `agent_named_at_ms` is when the event happened that named the agent.
+    nothing any more, `<status>/<event id>`. `agent_named_at_ms` is when the event happened that named the agent,
+    `at_ms` the log time at which the last event came, or at which the entry came here where its conversation is
+    elsewhere.
     """
 
     conversation_id: str
@@ -139,18 +149,21 @@ class Entry:
     seen: tuple[str, ...] = ()
     agent_named_at_ms: int | None = None
     interaction: Interaction | None = None
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The settings that decide, as the log has them; a partition's owner writes them there where they change.
 
-    Spans are milliseconds; a channel that `idle_close_ms` does not name keeps its conversations open.
+    Spans are milliseconds; a channel that `idle_close_ms` does not name keeps its conversations open, and without
+    `closed_retention_ms` closed ones stay in the lists for ever.
     """
 
     dedup_window_ms: int = 7 * 86_400_000
     late_grace_ms: int = 600_000
     idle_close_ms: Mapping[str, int] = field(default_factory=dict)
+    closed_retention_ms: int | None = 90 * 86_400_000
 
 
 @dataclass(slots=True)
@@ -168,11 +181,12 @@ Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Pol
 
 POLICY = RowKey("policy")
 
+_PARTY_DIGITS = 16
+_MARK = "conversation/"
 _KEYS = 8_192
-"""Keys are asked for many times a record: as many are remembered of each kind."""
+"""So many digests of endpoints are remembered of each kind; a key without a digest is made as fast as it is found."""
 
 
-@lru_cache(maxsize=_KEYS)
 def contact_key(tenant: str, contact_id: str) -> RowKey:
     """Return the key of a contact's row."""
     return RowKey(f"contact:{tenant}/{contact_id}")
@@ -189,17 +203,17 @@ def aliases_key(tenant: str, contact_id: str) -> RowKey:
     return RowKey(f"aliases:{tenant}", contact_id)
 
 
-@lru_cache(maxsize=_KEYS)
 def conversation_key(conversation_id: str) -> RowKey:
     """Return the key of a conversation's row or stub."""
     return RowKey(f"conversation:{conversation_id}")
 
 
-@lru_cache(maxsize=_KEYS)
 def index_bucket(owner: Entity) -> str:
     """Return the bucket of an entity's interaction index."""
-    row = contact_key(owner.tenant, owner.key) if owner.kind == "contact" else endpoint_key(owner.tenant, owner.key)
-    return f"interactions:{row.bucket}"
+    tenant, kind, key = owner
+    if kind == "contact":
+        return f"interactions:contact:{tenant}/{key}"
+    return f"interactions:{endpoint_key(tenant, key).bucket}"
 
 
 def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> str:
@@ -208,7 +222,22 @@ def entry_field(tenant: str, party: str, channel: str, interaction_id: str) -> s
     return endpoint_prefix(tenant, party) + exchange.hexdigest()
 
 
+def party_part(field: str) -> str:
+    """Return the part of an interaction's field that is the same for all of its party."""
+    return field[:_PARTY_DIGITS]
+
+
+def mark_field(conversation_id: str) -> str:
+    """Return the field of an index that stands for a conversation of which no interaction is known any more."""
+    return _MARK + conversation_id
+
+
+def is_mark(field: str) -> bool:
+    """Return whether the field stands for a conversation."""
+    return field.startswith(_MARK)
+
+
 @lru_cache(maxsize=_KEYS)
 def endpoint_prefix(tenant: str, party: str) -> str:
     """Return how the fields of an endpoint's interactions begin, in whatever index they stand."""
-    return digest(tenant, "endpoint", party)[:8].hex()
+    return digest(tenant, "endpoint", party).hex()[:_PARTY_DIGITS]

@@ -28,6 +28,8 @@ def tick(turn: Turn, message: Tick) -> None:
     are, which brings the index up to date.
     """
     turn.need(map(conversation_key, message.conversations))
+    rows = [turn.row(conversation_key(each)) for each in message.conversations]
+    turn.need(key for row in rows if isinstance(row, Conversation) for key in turn.keys_of_owner(row))
     for conversation_id in message.conversations:
         row = turn.row(conversation_key(conversation_id))
         if not isinstance(row, Conversation):

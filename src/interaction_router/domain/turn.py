@@ -20,7 +20,7 @@ from interaction_router.domain.events import (
 from interaction_router.domain.evolve import evolve
 from interaction_router.domain.ids import Entity, conversation_id
 from interaction_router.domain.interactions import Interaction
-from interaction_router.domain.messages import LogRecord, Message, Send
+from interaction_router.domain.messages import ANONYMOUS, IndexGrown, LogRecord, Message, Send
 from interaction_router.domain.rows import (
     POLICY,
     Alias,
@@ -36,10 +36,14 @@ from interaction_router.domain.rows import (
     RowKey,
     contact_key,
     conversation_key,
+    endpoint_key,
     index_bucket,
 )
 
 _Kind = TypeVar("_Kind", Contact, Endpoint, Entry, Alias, Policy)
+GROWN_INTERACTIONS = 500
+"""An index is gone through once so many interactions of its owner have closed since the last time."""
+
 _LINK_RULES: Mapping[LinkedBy, Rule] = {"save": "saved", "hand": "by_hand", "merge": "merged"}
 
 
@@ -176,7 +180,30 @@ class Turn:
     def close(self, conversation: Conversation, reason: CloseReason, *, into: str | None = None) -> Conversation:
         """Close an open conversation, for good."""
         self.emit(Closed(standing(conversation, reason)._replace(status="closed"), reason, into))
+        self._grow(conversation)
         return self.here(conversation.conversation_id)
+
+    def keys_of_owner(self, conversation: Conversation) -> list[RowKey]:
+        """Return the row of the conversation's owner; a withheld party has none."""
+        owner = conversation.owner
+        if owner.kind == "contact":
+            return [contact_key(owner.tenant, owner.key)]
+        return [] if owner.key.startswith(ANONYMOUS) else [endpoint_key(owner.tenant, owner.key)]
+
+    def _grow(self, closed: Conversation) -> None:
+        """Let the owner's index be gone through once much has closed there; a contact's row has counted it already."""
+        for key in self.keys_of_owner(closed):
+            row = self.row(key)
+            if isinstance(row, Endpoint):
+                row = replace(row, grown=row.grown + closed.interaction_count)
+                self.put(key, row)
+            if isinstance(row, Contact | Endpoint) and row.grown >= GROWN_INTERACTIONS:
+                self.put(key, replace(row, grown=0))
+                self.send(closed.owner, IndexGrown())
+
+    def retire(self, conversation: Conversation) -> None:
+        """Take a closed conversation out of the lists that people look through."""
+        self.put(conversation_key(conversation.conversation_id), replace(conversation, retired=True))
 
     def link(self, conversation: Conversation, contact_id: str, by: LinkedBy) -> Conversation:
         """Give a conversation that is here its contact."""

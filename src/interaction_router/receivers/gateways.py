@@ -209,8 +209,9 @@ def _address(party: Any) -> str | None:  # Any: an address of a raw interaction
 
 
 def _json_record(item: Accepted, headers: Sequence[tuple[str, bytes]]) -> RawRecord:
-    raw = item.raw
-    return RawRecord(raw_stream(raw.interaction.channel), party_key(raw.tenant, raw.party_address), item.value, headers)
+    told = item.raw.interaction
+    party = told.sender if told.direction == "inbound" else list(told.recipients)
+    return RawRecord(raw_stream(told.channel), party_key(item.raw.tenant, _address(party)), item.value, headers)
 
 
 def _batch_answer(batch: Batch, *, all_taken: bool) -> Answer:

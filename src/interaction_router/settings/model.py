@@ -352,7 +352,9 @@ class Settings(Section):
         description="How long a channel may be idle before its conversations close; `off` never. Written likewise.",
     )
     closed_retention: OptionalDuration = Field(
-        timedelta(days=90), description="How long a closed conversation can be looked at; `off`: for ever."
+        timedelta(days=90),
+        description="How long a closed conversation is in the lists that people look through; `off`: for ever. "
+        "Written to the log likewise.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)

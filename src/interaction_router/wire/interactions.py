@@ -86,13 +86,6 @@ class RawInteraction:
     region: str | None
     interaction: Interaction
 
-    @property
-    def party_address(self) -> str | None:
-        """The customer's side as it came, None when withheld."""
-        if self.interaction.direction == "inbound":
-            return address_of(self.interaction.sender)
-        return address_of(self.interaction.recipients[0]) if self.interaction.recipients else None
-
 
 def parse_interaction(value: bytes | None, *, channel_of_topic: str) -> RawInteraction:
     """Return the raw interaction of a record.
@@ -176,9 +169,12 @@ def interaction_message(
         RejectedError: `own_address`.
     """
     region = raw.region or region
-    interaction, address = raw.interaction, raw.party_address
-    if is_own(interaction, region=region, own_addresses=own_addresses):
+    interaction = raw.interaction
+    sender, recipients = address_of(interaction.sender), interaction.recipients
+    first = address_of(recipients[0]) if recipients else None
+    if sender is not None and first is not None and _is_own(interaction, sender, region, own_addresses):
         raise RejectedError("own_address", "both sides are the same address, or the tenant's own")
+    address = sender if interaction.direction == "inbound" else first
     if address is None:
         party = f"{ANONYMOUS}{interaction.channel}/{interaction.interaction_id}"
     else:
@@ -190,15 +186,12 @@ def interaction_message(
     return Entity(raw.tenant, "endpoint", party), InteractionEvent(party, raw.event_id, interaction)
 
 
-def is_own(interaction: Interaction, *, region: str | None, own_addresses: frozenset[str]) -> bool:
-    """Return whether `from` and every address in `to` are equal, or all of them the tenant's; withheld is neither."""
-    sender, recipients = address_of(interaction.sender), interaction.recipients
-    if sender is None or not recipients:
-        return False
+def _is_own(interaction: Interaction, sender: str, region: str | None, own_addresses: frozenset[str]) -> bool:
+    """Return whether `sender` and every address in `to` are equal, or all of them the tenant's; withheld is neither."""
     channel = interaction.channel
     first = canonical(channel, sender, region).endpoint
     same, own = True, first in own_addresses
-    for recipient in recipients:
+    for recipient in interaction.recipients:
         address = address_of(recipient)
         if address is None:
             return False

@@ -29,6 +29,7 @@ MESSAGES: Final = Tags(
         "become_alias": messages.BecomeAlias,
         "edge_struck": messages.EdgeStruck,
         "alias_ended": messages.AliasEnded,
+        "alias_moved": messages.AliasMoved,
         "contact_moved": messages.ContactMoved,
         "conversation_returned": messages.ConversationReturned,
         "endpoint_claimed": messages.EndpointClaimed,
@@ -43,6 +44,8 @@ MESSAGES: Final = Tags(
         "hand_unlinked": messages.HandUnlinked,
         "erase_asked": messages.EraseAsked,
         "tick": messages.Tick,
+        "retire": messages.Retire,
+        "index_grown": messages.IndexGrown,
         "policy_set": messages.PolicySet,
     }
 )

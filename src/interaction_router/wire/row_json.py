@@ -73,6 +73,8 @@ def _plain_conversation(row: Conversation) -> dict[str, Any]:
         fields["calls"] = row.calls
     if row.commands:
         fields["commands"] = row.commands
+    if row.retired:
+        fields["retired"] = True
     return fields
 
 
@@ -94,6 +96,8 @@ def _plain_entry(row: Entry) -> dict[str, Any]:
         fields["agent_named_at_ms"] = row.agent_named_at_ms
     if row.interaction is not None:
         fields["interaction"] = interaction_json(row.interaction)
+    if row.at_ms:
+        fields["at_ms"] = row.at_ms
     return fields
 
 
@@ -105,6 +109,7 @@ def _read_entry(fields: dict[str, Any]) -> Entry:
         tuple(fields.get("seen", ())),
         fields.get("agent_named_at_ms"),
         None if interaction is None else read_interaction(interaction),
+        fields.get("at_ms", 0),
     )
 
 

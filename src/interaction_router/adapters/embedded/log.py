@@ -151,6 +151,16 @@ class EmbeddedLog:
             ).fetchone()
             return int(found[0]) if found else _bounds(connection, place).end
 
+    async def trim(self, stream: str, partition: int, end: int) -> None:
+        """Remove the records before an offset; the newest stays, since it tells where the partition ends."""
+        place = self._place(stream, partition)
+        with self._database.writing() as connection:
+            connection.execute(
+                "DELETE FROM record WHERE stream = ?1 AND partition = ?2 AND offset < ?3"
+                " AND offset < (SELECT max(offset) FROM record WHERE stream = ?1 AND partition = ?2)",
+                (*place, end),
+            )
+
     async def commit(self, group: str, stream: str, partition: int, offset: int) -> None:
         """Keep the offset that a group goes on from."""
         self._place(stream, partition)

@@ -4,9 +4,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Loaded, Writes
+
+SUSPENDED = -2
+"""Stands for `applied` while nobody may load or apply."""
 
 SCORED = """
     SELECT member, score FROM score WHERE partition = ? AND name = ? AND score BETWEEN ? AND ?
@@ -29,7 +32,7 @@ class EmbeddedTables:
         """Return single rows and whole buckets together with `applied`."""
         with self._database.reading() as connection:
             return Loaded(
-                _applied(connection, partition),
+                applied_of(connection, partition),
                 [_row(connection, partition, key) for key in keys],
                 [_bucket(connection, partition, bucket) for bucket in buckets],
             )
@@ -37,7 +40,7 @@ class EmbeddedTables:
     async def apply(self, partition: int, *, after: int, applied: int, writes: Writes) -> int:
         """Write it all in one transaction iff `applied` is still `after`; return what `applied` is then."""
         with self._database.writing() as connection:
-            standing = _applied(connection, partition)
+            standing = applied_of(connection, partition)
             if standing != after:
                 return standing
             _delete(connection, partition, writes)
@@ -67,9 +70,13 @@ class EmbeddedTables:
             return [(member.decode(), score) for member, score in found]
 
 
-def _applied(connection: sqlite3.Connection, partition: int) -> int:
+def applied_of(connection: sqlite3.Connection, partition: int) -> int:
     """Return how far the partition's log is folded in, -1 for not at all."""
     found = connection.execute("SELECT offset FROM applied WHERE partition = ?", (partition,)).fetchone()
+    if found and found[0] == SUSPENDED:
+        cause = "The partition's tables are being replaced."
+        advice = "Where no `state rebuild` is running, one was broken off: run it again."
+        raise RetryableError("tables_clearing", cause, advice)
     return int(found[0]) if found else -1
 
 

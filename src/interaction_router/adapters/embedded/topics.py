@@ -1,6 +1,6 @@
 """The streams of the embedded log, compared with their plans and made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicPlan
@@ -40,3 +40,8 @@ class EmbeddedTopics:
             compacted = topic.configs.get("cleanup.policy") == COMPACT
             await self._log.create(topic.stream, topic.partitions, compacted=compacted)
         return Applied(done, [difference for difference in differences if not difference.mendable])
+
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
+        for partition, end in ends.items():
+            await self._log.trim(stream, partition, end)

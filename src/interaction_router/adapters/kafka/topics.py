@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from aiokafka import errors
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka import TopicPartition, errors
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 
@@ -16,6 +16,7 @@ from interaction_router.adapters.kafka.failures import APPLY, translated, transl
 from interaction_router.adapters.kafka.requests import AlterTopicConfigs, DescribeTopics
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Log
@@ -94,6 +95,7 @@ def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
         _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES) | _STAMPED_BY_BROKER, fixed=True),
         _topic(settings, OUTCOMES, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
+        _topic(settings, SNAPSHOTS, _compacting() | {"max.message.bytes": str(INTERNAL_RECORD_BYTES)}, fixed=True),
     ]
 
 
@@ -165,6 +167,14 @@ class TopicAdmin:
             await self._alter([d for d in done if d.kind == "config"])
             await self._shown([by_stream[stream] for stream in {d.stream for d in done}])
         return Applied(done, [difference for difference in differences if not difference.mendable])
+
+    async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
+        """Remove the records of each partition that are before an offset, for good."""
+        topic = self._topic(stream)
+        with translating("topics"):
+            await self._admin.delete_records(
+                {TopicPartition(topic, partition): RecordsToDelete(end) for partition, end in ends.items()}
+            )
 
     async def _described(self, streams: Sequence[str]) -> dict[str, _Found]:
         """Return the topics that there are."""

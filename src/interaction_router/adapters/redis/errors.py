@@ -32,7 +32,7 @@ _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
     "CLEARING": (
         RetryableError,
         "tables_clearing",
-        "The partition's tables are being removed.",
+        "The partition's tables are being removed or replaced.",
         "Where no `state rebuild` is running, one was broken off: run it again.",
     ),
     "DAMAGED": (

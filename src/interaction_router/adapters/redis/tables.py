@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 from interaction_router.adapters.redis.client import Argument, RedisClient
 from interaction_router.adapters.redis.errors import translated
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Loaded, Writes
+from interaction_router.ports import Loaded, Writes, shadow_of
 
 UNLINK_KEYS = 500
 """Keys that `clear` removes with one command."""
@@ -19,8 +19,18 @@ UNLINK_KEYS = 500
 PROBE = -1
 """The partition that `check` reads: none that anybody writes, damages or clears."""
 
+SHADOW = "shadow:"
+"""What the keys of a partition's shadow have behind the partition's own prefix."""
+
 Grouped: TypeAlias = dict[str, list[Argument]]
 """Arguments by the bucket or sorted set that they are for."""
+
+
+def key_prefix(namespace: str, partition: int) -> str:
+    """Return what the partition's keys begin with; the braces make them, and those of its shadow, one slot."""
+    if partition < PROBE:
+        return f"{namespace}:{{{shadow_of(partition)}}}:{SHADOW}"
+    return f"{namespace}:{{{partition}}}:"
 
 
 class RedisTables:
@@ -92,7 +102,7 @@ class RedisTables:
         prefix = self._prefix(partition)
         await self._client.call(prefix, "SET", prefix + "applied", "clearing")
         marker = (prefix + "applied").encode()
-        async for found in self._client.scan(_escape(prefix) + "*"):
+        async for found in self._client.scan(escape(prefix) + "*"):
             keys = [key for key in found if key != marker]
             for start in range(0, len(keys), UNLINK_KEYS):
                 await self._client.call(prefix, "UNLINK", *keys[start : start + UNLINK_KEYS])
@@ -129,8 +139,7 @@ class RedisTables:
         return [(member.decode(), float(score)) for member, score in zip(found[::2], found[1::2], strict=True)]
 
     def _prefix(self, partition: int) -> str:
-        """Return what the partition's keys begin with; the braces make them one slot."""
-        return f"{self._namespace}:{{{partition}}}:"
+        return key_prefix(self._namespace, partition)
 
     async def _run(self, prefix: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Call the script; a server that does not have it (restarted, failed over, flushed) gets it with the call."""
@@ -207,6 +216,6 @@ def _by_field(whole: Sequence[bytes]) -> dict[str, bytes]:
     return {field.decode(): value for field, value in zip(whole[::2], whole[1::2], strict=True)}
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return the pattern that matches this text alone."""
     return "".join("\\" + sign if sign in "*?[]^\\" else sign for sign in text)

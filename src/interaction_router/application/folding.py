@@ -1,0 +1,250 @@
+"""Folding the outcomes that count into tables of one's own: what is checked, and what a rebuild puts in place."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.views import HEAD, head_writes, read_head, writes
+from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.events import AliasMade, Conflicted, Event, InteractionUpdated, Outcome, RowGone, RowPut
+from interaction_router.domain.evolve import Change, Get, evolve, touched
+from interaction_router.domain.rows import (
+    POLICY,
+    Conversation,
+    Head,
+    Policy,
+    Row,
+    RowKey,
+    contact_key,
+    conversation_key,
+    index_bucket,
+)
+from interaction_router.domain.turn import NotLoaded
+from interaction_router.ports import Bounds, Log, Tables, Writes
+from interaction_router.wire.codec import decode_outcome, decode_row
+
+BATCH: Final = 1000
+"""Outcomes that are folded at once."""
+
+TAIL: Final = 50
+"""Records at the end of the outcomes among which there is a whole one."""
+
+Base = Callable[[int], Awaitable[None]]
+"""Fills a partition of the tables with what there was at some place of the outcomes."""
+
+Gap = tuple[str, int, int]
+"""A conversation, the `seq` that an event of it has, and the one that it should have."""
+
+
+class Folding:
+    """Brings tables that nobody else writes to any place of one partition's outcomes, and no further.
+
+    The log is not written, and nothing is told. `gaps` are events whose `seq` does not follow; `policies` are those
+    that were in force at any time since this began.
+    """
+
+    def __init__(
+        self, log: Log, tables: Tables, partition: int, *, into: int, lineage: str, base: Base | None = None
+    ) -> None:
+        """Fold the outcomes of `partition` into the tables' partition `into`; nothing is read before `begin`.
+
+        `base` is asked to fill tables that would else begin empty, and may leave them so.
+        """
+        self._log = log
+        self._tables = tables
+        self._partition = partition
+        self._into = into
+        self._lineage = lineage
+        self._base = base
+        self._outcome = -1
+        self._head = Head()
+        self._position = 0
+        self._counting = Counting(-1)
+        self._ahead: deque[tuple[Outcome, int]] = deque()
+        self.applied = -1
+        self.gaps: list[Gap] = []
+        self.policies: list[Policy] = [Policy()]
+
+    async def begin(self) -> None:
+        """Go on from what the tables have of this log, or begin with empty ones.
+
+        Raises:
+            FatalError: the outcomes that come next are no longer there.
+        """
+        bounds = await self._log.bounds(OUTCOMES, self._partition)
+        applied, head, outcome, lineage = await self._standing()
+        if applied < 0 or lineage != self._lineage or outcome >= bounds.end:
+            await self._tables.clear(self._into)
+            if self._base is not None:
+                await self._base(self._into)
+            await self._tables.apply(self._into, after=-1, applied=-1, writes=Writes())
+            applied, head, outcome, _ = await self._standing()
+        if outcome >= bounds.end:
+            cause = f"The snapshot of partition {self._partition} has outcome {outcome}, the log ends at {bounds.end}."
+            raise FatalError("outcomes_missing", cause, "The outcomes have lost records: restore the topic.")
+        if bounds.first > outcome + 1:
+            raise FatalError(
+                "outcomes_trimmed",
+                f"Outcomes of partition {self._partition} begin at {bounds.first}; {outcome + 1} is needed.",
+                "Retention has removed them, and there is no snapshot that goes on from there.",
+            )
+        self._head, self._outcome, self.applied = head, outcome, applied
+        self._position = outcome + 1
+        self._counting = Counting(applied)
+        self._ahead.clear()
+        policy = (await self._load({POLICY}))[POLICY]
+        self.policies = [policy if isinstance(policy, Policy) else Policy()]
+
+    async def _standing(self) -> tuple[int, Head, int, str | None]:
+        loaded = await self._tables.load(self._into, [], [HEAD])
+        head, outcome, lineage = read_head(loaded.buckets[0])
+        return loaded.applied, head, outcome, lineage
+
+    @property
+    def outcome(self) -> int:
+        """The offset of the outcome that is folded last, -1 for none."""
+        return self._outcome
+
+    @property
+    def log_time_ms(self) -> int:
+        """The log time of what is folded last."""
+        return self._head.log_time_ms
+
+    async def up_to(self, applied: int, told: Callable[[int], None] = lambda _: None) -> bool:
+        """Fold up to the log offset `applied`; return whether so many count. `told` hears how far it is.
+
+        Raises:
+            RetryableError: it is further already.
+        """
+        if applied < self.applied:
+            cause = f"The tables of partition {self._partition} went back from {self.applied} to {applied}."
+            raise RetryableError(
+                "tables_went_back", cause, "Somebody has emptied, restored or rebuilt them; try again."
+            )
+        while self.applied < applied:
+            batch = await self._next(applied)
+            if not batch:
+                return False
+            await self._fold(batch)
+            told(self.applied)
+        return True
+
+    async def _next(self, applied: int) -> list[tuple[Outcome, int]]:
+        """Return the next outcomes that count, none of a log record behind `applied`."""
+        while not self._ahead:
+            records = await self._log.read(OUTCOMES, self._partition, self._position, limit=BATCH)
+            if not records:
+                return []
+            self._position = records[-1].offset + 1
+            self._ahead.extend(self._counting.count(records))
+        batch: list[tuple[Outcome, int]] = []
+        while self._ahead and len(batch) < BATCH and self._ahead[0][0].offset <= applied:
+            batch.append(self._ahead.popleft())
+        return batch
+
+    async def _fold(self, batch: Sequence[tuple[Outcome, int]]) -> None:
+        outcomes = [outcome for outcome, _ in batch]
+        before = await self._rows_before(outcomes)
+        changed = await self._changes(outcomes, before)
+        policy = changed.get(POLICY, before.get(POLICY))
+        into = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
+        self._outcome = batch[-1][1]
+        head_writes(into, self._head, outcome=self._outcome, lineage=self._lineage, changed=self._move_head(outcomes))
+        last = outcomes[-1].offset
+        if await self._tables.apply(self._into, after=self.applied, applied=last, writes=into) != last:
+            cause = f"Somebody else makes partition {self._partition} anew as well."
+            raise RetryableError("rebuilt_elsewhere", cause, "Let it end, then try again.")
+        self.applied = last
+
+    async def _changes(self, outcomes: Iterable[Outcome], before: dict[RowKey, Row | None]) -> dict[RowKey, Row | None]:
+        """Return the rows that the outcomes change, as they leave them; a row that is missing in `before` is added."""
+        changed: dict[RowKey, Row | None] = {}
+
+        def get(key: RowKey) -> Row | None:
+            if key in changed:
+                return changed[key]
+            if key not in before:
+                raise NotLoaded((key,))
+            return before[key]
+
+        for outcome in outcomes:
+            for event in outcome.decision.events:
+                changed.update(await self._changes_of(event, outcome, get, before))
+        return changed
+
+    async def _changes_of(
+        self, event: Event, outcome: Outcome, get: Get, before: dict[RowKey, Row | None]
+    ) -> list[Change]:
+        while True:
+            try:
+                gaps, changes = _gap(get, event), _evolved(get, event, outcome)
+            except NotLoaded as missing:
+                before |= await self._load(set(missing.keys))
+                continue
+            self.gaps += gaps
+            self.policies += _policies(event)
+            return changes
+
+    def _move_head(self, outcomes: Iterable[Outcome]) -> set[tuple[str, int]]:
+        """Bring the head behind the outcomes; return whose watermarks have moved."""
+        moved = set()
+        for outcome in outcomes:
+            self._head.log_time_ms = outcome.decision.log_time_ms
+            if outcome.origin is not None:
+                origin = outcome.origin
+                self._head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
+                moved.add((origin.stream, origin.partition))
+        return moved
+
+    async def _rows_before(self, outcomes: Sequence[Outcome]) -> dict[RowKey, Row | None]:
+        """Load what the fold of the outcomes mostly reads, and what the rows that they replace were: two round trips."""
+        events = [event for outcome in outcomes for event in outcome.decision.events]
+        rows = await self._load({POLICY, *(key for event in events for key in touched(event))})
+        owners = {row.owner for row in rows.values() if isinstance(row, Conversation)}
+        further = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
+        for event in events:
+            if isinstance(event, InteractionUpdated):
+                row = rows.get(conversation_key(event.now.conversation_id))
+                if isinstance(row, Conversation):
+                    further.add(RowKey(index_bucket(row.owner), event.entry))
+        return rows | await self._load(further - rows.keys())
+
+    async def _load(self, keys: AbstractSet[RowKey]) -> dict[RowKey, Row | None]:
+        if not keys:
+            return {}
+        asked = list(keys)
+        loaded = await self._tables.load(self._into, asked)
+        values = zip(asked, loaded.rows, strict=True)
+        return {key: None if value is None else decode_row(value) for key, value in values}
+
+
+async def last_done(log: Log, partition: int, bounds: Bounds) -> int:
+    """Return the log offset up to which the writers of the last outcomes knew the tables and all views done."""
+    done = -1
+    async for records in read_range(log, OUTCOMES, partition, max(bounds.first, bounds.end - TAIL), bounds.end):
+        for record in filter(is_whole, records):
+            done = max(done, decode_outcome(record.value or b"", record.headers).done)
+    return done
+
+
+def _evolved(get: Get, event: Event, outcome: Outcome) -> list[Change]:
+    try:
+        return evolve(get, event, log_time_ms=outcome.decision.log_time_ms, offset=outcome.offset)
+    except TypeError as error:
+        cause = f"The outcome of log offset {outcome.offset} does not follow from those before it."
+        raise FatalError("outcomes_inconsistent", cause, "Report it: it is a defect of this program.") from error
+
+
+def _gap(get: Get, event: Event) -> list[Gap]:
+    """Tell where an event of a conversation is not the one after its last."""
+    if isinstance(event, RowPut | RowGone | Conflicted | AliasMade):
+        return []
+    row = get(conversation_key(event.now.conversation_id))
+    wanted = row.seq + 1 if isinstance(row, Conversation) else 1
+    return [] if event.now.seq == wanted else [(event.now.conversation_id, event.now.seq, wanted)]
+
+
+def _policies(event: Event) -> list[Policy]:
+    return [event.row] if isinstance(event, RowPut) and isinstance(event.row, Policy) else []

@@ -1,0 +1,387 @@
+"""`state`: compare the tables and the state topic with the outcomes, and make tables anew."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import orjson
+
+from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.faults import DONE, FOUND_A_FAULT
+from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.progress import Bars
+from interaction_router.cli.storage import data_option
+from interaction_router.domain.errors import FatalError, RetryableError
+
+if TYPE_CHECKING:
+    from interaction_router.application.copies import Copies
+    from interaction_router.application.rebuilding import Rebuilding
+    from interaction_router.application.verification import Difference
+    from interaction_router.bootstrap import State
+
+Function = TypeVar("Function", bound=Callable[..., object])
+COLUMNS: Final = {"what": "what", "partition": "partition", "key": "key", "found": "is", "wanted": "should be"}
+PLANS: Final = {
+    "partition": "partition",
+    "state": "tables",
+    "applied": "applied",
+    "up_to": "rebuilt to",
+    "outcomes": "outcomes",
+    "base": "goes on from",
+}
+PLAIN: Final = frozenset(
+    {
+        "type", "state", "status", "seq", "saves", "number", "into", "open", "owner", "conversation_id", "contact_id",
+        "previous", "interaction_count", "channels", "close_reason", "linked_by", "opened_at_ms", "opened_offset",
+        "closed_at_ms", "last_interaction_at_ms", "opened_at", "closed_at", "last_interaction_at",
+        "previous_conversation_id",
+    }
+)  # fmt: skip
+"""Fields of rows that hold no personal data; of the others only the name is told."""
+HIDDEN: Final = "…"
+EXPORTS: Final = 5
+"""How often a partition is begun again that a worker has moved while it was written out."""
+
+SETTLE_S: Final = 0.3
+"""The pause before a difference of the state topic is looked at again."""
+
+
+@click.group("state", cls=RouterGroup, short_help="Compare the tables with the outcomes, and make them anew.")
+def noun() -> None:
+    """Compare the tables and the state topic with the outcomes that they come from, and make tables anew."""
+
+
+def partition_option(text: str) -> Callable[[Function], Function]:
+    """Give a command `--partition`."""
+    return click.option(
+        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help=f"{text}; repeatable."
+    )
+
+
+@noun.command()
+@partition_option("Only this one's tables, and not the state topic")
+@click.option("--values", is_flag=True, help="Show whole values, personal data too.")
+@click.option("--repair-state-topic", is_flag=True, help="Write differing conversations to the state topic again.")
+@data_option
+@json_option
+@click.pass_obj
+def verify(invocation: Invocation, *, partitions: tuple[int, ...], values: bool, repair_state_topic: bool) -> int:
+    """Compare every row with the fold of the outcomes, and the state topic with the rows.
+
+    Workers may run meanwhile. Names each difference (a changed, a missing, an extra row) and exits with 1 where there is
+    one; nothing is changed, but for the state topic where that is asked for.
+    """
+    if partitions and repair_state_topic:
+        message = "the state topic is compared only where all partitions are: leave --partition out"
+        raise click.UsageError(message)
+    with Bars(invocation) as bars:
+        found, repaired = asyncio.run(_verify(invocation, partitions, bars, repair=repair_state_topic))
+    rows = [_row(difference, values=values) for difference in found]
+    if invocation.as_json:
+        invocation.output.document({"differences": rows, "state_topic_repaired": repaired})
+    else:
+        invocation.output.table(rows, COLUMNS, empty="the tables are what the outcomes make of them")
+        if repaired:
+            invocation.output.note(f"{repaired} conversations written to the state topic again")
+        elif found and repair_state_topic:
+            invocation.output.note("the state topic is untouched: its rows have to be right first; see `state rebuild`")
+    return FOUND_A_FAULT if len(found) > repaired else DONE
+
+
+async def _verify(
+    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, repair: bool
+) -> "tuple[list[Difference], int]":
+    from interaction_router.application.states import CONVERSATIONS, write_states  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.verification import Verification  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+
+    async with opened_state(invocation.settings()) as state:
+        chosen = _chosen(state, partitions)
+        with scratch() as fold:
+            live = (state.tables, state.upkeep)
+            settle_s = SETTLE_S if state.shared else 0.0
+            verification = Verification(state.log, live, fold, state.views, bars.tell, settle_s=settle_s)
+            found = [each for partition in chosen for each in await verification.partition(partition)]
+            if not partitions:
+                found += await verification.state_topic()
+        wrong = [each.key.removeprefix(CONVERSATIONS) for each in found if each.kind.startswith("state_")]
+        if not repair or len(wrong) < len(found):  # of wrong rows nothing right can be written
+            return found, 0
+        return found, await write_states(state.log, state.tables, state.views, wrong, tombstones=True)
+
+
+@noun.command()
+@partition_option("Only this one")
+@click.option("--from-start", is_flag=True, help="Fold all outcomes, whatever snapshots there are.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@data_option
+@json_option
+@click.pass_obj
+def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: bool, yes: bool) -> int:
+    """Make tables anew from the outcomes, beside those that stand, and put them in place all at once.
+
+    Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
+    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
+    """
+    with Bars(invocation) as bars:
+        plans = asyncio.run(_rebuild(invocation, partitions, bars, from_start=from_start, yes=yes))
+    rows = [_plan(plan, after) for plan, after in plans]
+    if invocation.as_json:
+        invocation.output.document({"dry_run": not yes, "partitions": rows})
+        return DONE
+    invocation.output.table(rows, PLANS)
+    if yes:
+        invocation.output.note(f"{len(rows)} partitions rebuilt; see `interaction-router state verify`")
+    else:
+        invocation.output.note("nothing was changed; add --yes to do it")
+    return DONE
+
+
+async def _rebuild(
+    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, from_start: bool, yes: bool
+) -> "list[tuple[Rebuilding, int | None]]":
+    from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    async with opened_state(invocation.settings()) as state:
+        chosen = _chosen(state, partitions)
+        lineage = state.views.lineage
+        snapshots = None if from_start else Snapshots(state.log, lineage=lineage)
+        rebuilder = Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage, snapshots=snapshots)
+        plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
+        if not yes:
+            return plans
+        done: list[tuple[Rebuilding, int | None]] = []
+        for plan, _ in plans:
+            told = partial(_tell, bars, plan)
+            done.append((plan, await rebuilder.rebuild(plan.partition, told)))
+        for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
+            await catch_up(state.log, state.tables, state.views, plan.partition)
+        return done
+
+
+@noun.command()
+@partition_option("Only this one")
+@click.option("--trim", is_flag=True, help="Then remove the outcomes that no rebuild needs any more, for good.")
+@data_option
+@json_option
+@click.pass_obj
+def snapshot(invocation: Invocation, *, partitions: tuple[int, ...], trim: bool) -> None:
+    """Write what the outcomes come to so far into the topic of snapshots, so that a rebuild need not fold them again.
+
+    Workers notice nothing. It is made from the outcomes, not from the tables, and begins at the snapshot of before.
+    """
+    with Bars(invocation) as bars:
+        rows = asyncio.run(_snapshot(invocation, partitions, bars))
+    if trim:
+        asyncio.run(_trim(invocation, {int(row["partition"]): int(row["removable"]) for row in rows}))
+    columns = {"partition": "partition", "applied": "applied", "chunks": "records", "removable": "outcomes needed from"}
+    invocation.output.table(rows, columns)
+
+
+async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
+    from interaction_router.application.outcomes import OUTCOMES  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import topics_of  # noqa: PLC0415 - likewise
+
+    async with topics_of(invocation.settings()) as topics:
+        await topics.trim(OUTCOMES, ends)
+
+
+async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bars) -> list[dict[str, int]]:
+    from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
+    from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+    from interaction_router.ports import shadow_of  # noqa: PLC0415 - likewise
+
+    done: list[dict[str, int]] = []
+    async with opened_state(invocation.settings()) as state:
+        lineage = state.views.lineage
+        await state.log.partitions(SNAPSHOTS)
+        snapshots = Snapshots(state.log, lineage=lineage)
+        for partition in _chosen(state, partitions):
+            plan = await Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage).look(partition)
+            with scratch() as fold:
+                base = snapshots.base(partition, fold[0])
+                folding = Folding(state.log, fold[0], partition, into=partition, lineage=lineage, base=base)
+                await folding.begin()
+                await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, bars, plan))
+                chunks = await snapshots.write(partition, folding, fold)
+                await snapshots.read_back(partition, fold[0], shadow_of(partition))
+            behind = plan.applied is None or plan.applied < plan.up_to
+            needed = plan.bounds.first if behind else await snapshots.removable(partition, folding.outcome)
+            done.append({"partition": partition, "applied": folding.applied, "chunks": chunks, "removable": needed})
+    return done
+
+
+@noun.command(name="export")
+@partition_option("Only this one")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write here, when done.")
+@data_option
+@click.pass_obj
+def export_(invocation: Invocation, *, partitions: tuple[int, ...], out: Path | None) -> None:
+    """Write tables out as lines of JSON, each partition as of one moment; they hold personal data.
+
+    A partition that a worker moves meanwhile is begun again a few times; under load, stop the workers.
+    """
+    count = asyncio.run(_export(invocation, partitions, out))
+    invocation.output.note(f"{count} lines written" + ("" if out is None else f" to {out}"))
+
+
+async def _export(invocation: Invocation, partitions: Sequence[int], out: Path | None) -> int:
+    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    count = 0
+    async with opened_state(invocation.settings()) as state:
+        copies = Copies(state.log, state.tables, state.upkeep, state.views)
+        with TemporaryFile() as file:
+            for partition in _chosen(state, partitions):
+                count += await _written(copies, partition, file)
+            file.seek(0)
+            if out is None:
+                copyfileobj(file, sys.stdout.buffer)
+            else:
+                _save(file, out)
+    return count
+
+
+async def _written(copies: "Copies", partition: int, file: IO[bytes]) -> int:
+    """Write one partition behind what the file has; return how many lines."""
+    start = file.tell()
+    for attempt in range(EXPORTS):
+        count = 0
+        try:
+            async for line in copies.export(partition):
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                count += 1
+        except RetryableError as error:
+            if error.code != "tables_moved" or attempt == EXPORTS - 1:
+                raise
+            file.seek(start)
+            file.truncate()
+        else:
+            return count
+    raise AssertionError
+
+
+def _save(file: IO[bytes], out: Path) -> None:
+    """Put the lines into the file, for its owner alone to read; whole, or not at all."""
+    try:
+        beside = out.with_name(f"{out.name}.part")
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as into:  # noqa: PTH123 - with a mode
+            copyfileobj(file, into)
+        beside.replace(out)
+    except OSError as error:
+        raise FatalError("file_unwritable", f"{out} cannot be written: {error.strerror}.", "Check --out.") from error
+
+
+@noun.command(name="import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
+@data_option
+@json_option
+@click.pass_obj
+def import_(invocation: Invocation, *, file: Path, yes: bool) -> int:
+    """Put tables that `state export` has written into empty ones of the same log, each partition all at once."""
+    rows = asyncio.run(_import(invocation, file, yes=yes))
+    if invocation.as_json:
+        invocation.output.document({"dry_run": not yes, "partitions": rows})
+    else:
+        invocation.output.table(rows, {"partition": "partition", "applied": "applied", "lines": "lines"})
+        invocation.output.note("done" if yes else "nothing was changed; add --yes to do it")
+    return DONE
+
+
+def _opened(file: Path) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise FatalError("file_unreadable", f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
+    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.rowlines import read_lines  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+
+    done: list[dict[str, object]] = []
+    async with opened_state(invocation.settings()) as state:
+        copies = Copies(state.log, state.tables, state.upkeep, state.views)
+        for dry in (True, False):  # all of the file is found good before the first of it is put in
+            if dry or yes:
+                done = []
+                with _opened(file) as source:
+                    lines = read_lines(source)
+                    for first in lines:
+                        count = await copies.put(first, lines, dry=dry)
+                        done.append({"partition": first["partition"], "applied": first["applied"], "lines": count})
+    return done
+
+
+def _tell(bars: Bars, plan: "Rebuilding", at: int) -> None:
+    bars.tell(f"partition {plan.partition}", at + 1, max(at, plan.up_to) + 1)
+
+
+def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:
+    """Return the partitions that are asked for, or all.
+
+    Raises:
+        FatalError: there is no such one.
+    """
+    count = state.views.partitions
+    for partition in partitions:
+        if partition >= count:
+            cause = f"There is no partition {partition}: the internal log has {count}, from 0 to {count - 1}."
+            raise FatalError("partition_unknown", cause, "Check --partition and the namespace.")
+    return sorted(set(partitions)) or range(count)
+
+
+def _base(plan: "Rebuilding") -> str:
+    if plan.shadow >= 0:
+        return f"a rebuild broken off at {plan.shadow}"
+    return "the start" if plan.snapshot < 0 else f"the snapshot of {plan.snapshot}"
+
+
+def _plan(plan: "Rebuilding", after: int | None) -> dict[str, object]:
+    return {
+        "partition": plan.partition,
+        "state": plan.reason or "usable",
+        "applied": plan.applied,
+        "up_to": plan.up_to if after is None else after,
+        "outcomes": plan.bounds.end - plan.bounds.first,
+        "base": _base(plan),
+    }
+
+
+def _row(difference: "Difference", *, values: bool) -> dict[str, object]:
+    from interaction_router.application.verification import values as values_of  # noqa: PLC0415 - `--help` needs none
+
+    found, wanted = values_of(difference)
+    if not values and isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+        found, wanted = _plain(found, names), _plain(wanted, names)
+    elif not values:
+        found, wanted = _plain(found, PLAIN), _plain(wanted, PLAIN)
+    return {
+        "what": difference.kind,
+        "partition": difference.partition,
+        "key": difference.key,
+        "found": found,
+        "wanted": wanted,
+    }
+
+
+def _plain(value: Any, names: Any) -> Any:  # Any: JSON
+    """Return what may be shown of a row's value: these fields, those with personal data only by their names."""
+    if not isinstance(value, Mapping):
+        return value if value is None or isinstance(value, int | float) else HIDDEN
+    return {name: value[name] if name in PLAIN else HIDDEN for name in value if name in names}
