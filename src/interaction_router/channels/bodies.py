@@ -43,6 +43,13 @@ class Form:
         value = self.fields.get(name)
         return value if value and value.strip() else None
 
+    def content(self, name: str) -> bytes | None:
+        """Return a field that has a word in it, byte for byte."""
+        value = self.get(name)
+        if value is None:
+            return None
+        return value.encode("utf-8", "replace") if self.raw is None else self.raw.get(name)
+
 
 def pairs(text: str) -> list[tuple[str, str]]:
     """Return the fields of a query or a urlencoded form, also empty ones, in order.

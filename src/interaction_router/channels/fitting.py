@@ -12,7 +12,7 @@ from interaction_router.wire.schema import TEXT_LIMIT
 from interaction_router.wire.strict_json import BYTES_LIMIT
 
 TEXT_BYTES: Final = 256 * 1024
-"""The most that `text` and `html` may each take, in UTF-8."""
+"""The most that `text`, `html` and `reply` may each take, in UTF-8."""
 
 LINE_BYTES: Final = 2 * 1024
 """The most of any other text, such as a subject or an attachment's name."""
@@ -25,8 +25,8 @@ _ROOM_BYTES: Final = 2 * 1024
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ADDRESSES: Final = frozenset({"from", "to"})
 _IDS: Final = frozenset({"interaction_id", "event_id"})
-_LONG: Final = frozenset({"text", "html"})
-_LISTS: Final = ("attachments", "references")
+_LONG: Final = frozenset({"text", "html", "reply"})
+_LISTS: Final = ("attachments", "references", "cc")
 
 
 def fitted(fields: Fields) -> Fields:

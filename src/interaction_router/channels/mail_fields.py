@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from interaction_router.channels.kit import Event, Fields, first, plain, when, words
+from interaction_router.channels.quoting import reply_of
 
 _ID: Final = re.compile(r"<([^<>\s]+)>")
 _AUTO_PRECEDENCE: Final = frozenset({"auto_reply", "auto-reply"})
@@ -119,7 +120,6 @@ class Mail:
 def mail_event(mail: Mail, provider: str, *, received_at_ms: int, also_at: object = None) -> Event:
     """Return the event of a mail that came in."""
     identity = message_id(mail.headers.get("message-id")) or _synthetic(mail)
-    copied = mail.headers.get("cc", "").strip()
     fields = plain(
         channel="email",
         direction="inbound",
@@ -128,14 +128,15 @@ def mail_event(mail: Mail, provider: str, *, received_at_ms: int, also_at: objec
         occurred_at=when(received_at_ms, mail.date, also_at),
         from_=mail.sender,
         to=list(mail.recipients) or None,
+        cc=parties(mail.headers.get("cc")) or None,
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
+        reply=reply_of(mail.text) if mail.text else None,
         attachments=list(mail.attachments) or None,
         references=references(mail.headers) or None,
         auto_response=auto_response(mail.headers),
         provider=provider,
-        metadata={"cc": copied} if copied else None,
     )
     return Event(fields)
 

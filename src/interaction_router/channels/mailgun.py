@@ -37,6 +37,7 @@ from interaction_router.channels.mail_fields import (
     parties,
 )
 from interaction_router.channels.proofs import hex_hmac, same
+from interaction_router.channels.whole_mail import whole_mail
 
 _STATUSES: Final = {
     "accepted": "queued",
@@ -104,8 +105,12 @@ def _event(told: Json, *, received_at_ms: int) -> Event | None:
 
 
 def _mail(form: Form, *, received_at_ms: int) -> Event | None:
-    if not any(form.get(name) for name in ("from", "From", "sender", "recipient", "message-headers")):
+    if not any(form.get(name) for name in ("from", "From", "sender", "recipient", "message-headers", "body-mime")):
         raise UnreadableError("the form is no mail")
+    whole = form.content("body-mime")
+    if whole is not None:
+        recipients = [each.strip() for each in (form.get("recipient") or "").split(",") if each.strip()]
+        return whole_mail(whole, "mailgun", received_at_ms=received_at_ms, recipients=recipients)
     headers = _headers(form)
     senders = parties(headers.get("from") or form.get("from")) or parties(form.get("sender"))
     date = headers.get("date")

@@ -36,6 +36,7 @@ from interaction_router.channels.mail_fields import (
 )
 from interaction_router.channels.proofs import LOGIN, bearer_or_basic
 from interaction_router.channels.statuses import MESSAGE
+from interaction_router.channels.whole_mail import whole_mail
 
 _QUIET: Final = frozenset(
     {
@@ -133,8 +134,13 @@ def _mail(form: Form, *, received_at_ms: int) -> Event | None:
             text = raw.decode("utf-8", "replace")
         return text if text.strip() else None
 
-    if not any(text_of(name) for name in ("headers", "from", "envelope", "to")):
+    if not any(text_of(name) for name in ("headers", "from", "envelope", "to", "email")):
         raise UnreadableError("the form is no mail")
+    whole = form.content("email")
+    if whole is not None:
+        told = inner(_json_field(form, "envelope"), "to")
+        recipients = [each for each in (told if isinstance(told, list) else []) if isinstance(each, str)]
+        return whole_mail(whole, "sendgrid", received_at_ms=received_at_ms, recipients=recipients)
     headers = header_lines(text_of("headers") or "")
     envelope = _json_field(form, "envelope")
     senders = parties(text_of("from") or headers.get("from")) or parties(inner(envelope, "from"))

@@ -583,8 +583,14 @@ MAILED = {
     "text": "It is.",
     "html": "<p>It is.</p>",
     "references": ["m0@mail.example"],
-    "metadata": {"cc": "cc@acme.example"},
+    "cc": ["cc@acme.example"],
 }
+
+
+def without_html(mail: Json) -> Json:
+    return {name: value for name, value in mail.items() if name != "html"}
+
+
 MAIL_HEADERS = {
     "From": '"Ann Ox" <ann@example.org>',
     "Date": "Wed, 11 Oct 2017 18:31:04 -0700",
@@ -593,6 +599,13 @@ MAIL_HEADERS = {
     "To": "Help <help@acme.example>, other@acme.example",
     "Cc": "cc@acme.example",
     "In-Reply-To": "<m0@mail.example>",
+}
+WHOLE_MAIL = "".join(f"{name}: {value}\r\n" for name, value in MAIL_HEADERS.items()) + (
+    "Content-Type: text/plain\r\n\r\nI see.\r\n\r\nOn Monday, Help wrote:\r\n> Is it?\r\n"
+)
+WHOLE_MAILED = {
+    "text": "I see.\n\nOn Monday, Help wrote:\n> Is it?",
+    "reply": "I see.",
 }
 MAILGUN_IN = {
     "recipient": "help@acme.example",
@@ -631,6 +644,12 @@ MAILGUN = [
                 "attachments": [{"name": "a.txt", "content_type": "text/plain", "size": 5}],
             }
         ],
+    ),
+    Row(
+        "mailgun",
+        "a mail as it came",
+        form({"recipient": "help@acme.example", "body-mime": WHOLE_MAIL}),
+        [{**without_html(MAILED), **WHOLE_MAILED, "provider": "mailgun"}],
     ),
     Row("mailgun", "a form that is no mail", form({"hello": "1"}), [], unread=True),
     *(
@@ -698,6 +717,12 @@ SENDGRID = [
                 "attachments": [{"name": "a.png", "content_type": "image/png", "size": 4}],
             }
         ],
+    ),
+    Row(
+        "sendgrid",
+        "a mail as it came",
+        multipart({"envelope": '{"to":["help@acme.example"],"from":"bounce@example.org"}', "email": WHOLE_MAIL}),
+        [{**without_html(MAILED), **WHOLE_MAILED, "provider": "sendgrid"}],
     ),
     Row("sendgrid", "a form that is no mail", multipart({"hello": "1"}), [], unread=True),
     Row(

@@ -77,4 +77,5 @@ def test_what_is_not_there_is_nothing() -> None:
     assert inner({"a": {"b": 1}}, "a", "b") == 1
     assert inner({"a": [1]}, "a", "b") is None
     assert inner(None, "a") is None
-    assert [words(value) for value in ("x", " ", 5, 1.5, True, None, [])] == ["x", None, "5", "1.5", None, None, None]
+    odd: list[object] = ["x", " ", 5, 1.5, True, None, []]
+    assert [words(value) for value in odd] == ["x", None, "5", "1.5", None, None, None]
