@@ -5,11 +5,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
-from interaction_router.application.delivery import Delivery
+from interaction_router.adapters.kafka.topics import look_at_topics
+from interaction_router.application.delivery import PATIENCE_S, Delivery
 from interaction_router.bootstrap import SystemClock, answering, delivery, first_of, kafka_log
 from interaction_router.channels.asterisk import Asterisk
+from interaction_router.channels.calls import CHANNEL as VOICE
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch
+from interaction_router.channels.mail import CHANNEL as EMAIL
 from interaction_router.domain.errors import FatalError, RouterError
 from interaction_router.domain.interactions import Direction
 from interaction_router.receivers import ami, esl
@@ -25,11 +28,22 @@ Ready = Callable[[str], None]
 
 
 @asynccontextmanager
-async def receiving(settings: Settings, receiver: str) -> AsyncIterator[Delivery]:
-    """Have what takes a receiver's records: Kafka, or a router on embedded storage in this very process."""
+async def receiving(settings: Settings, receiver: str, channel: str) -> AsyncIterator[Delivery]:
+    """Have what takes a receiver's records: Kafka, or a router on embedded storage in this very process.
+
+    Raises:
+        FatalError: the channel is none of the settings', or a topic is missing.
+    """
+    if channel not in settings.channels:
+        cause = f"What comes by {receiver} is of the channel {channel}, which is none of the settings'."
+        raise FatalError(
+            "channel_unset", cause, f"Add {channel} to `channels`, and run `interaction-router topics apply`."
+        )
     if settings.embedded.data_dir is None:
-        async with kafka_log(settings) as log, delivery(settings, log, receiver) as taker:
-            yield taker
+        async with kafka_log(settings) as log:
+            await look_at_topics(log, settings.channels, patience_s=PATIENCE_S)
+            async with delivery(settings, log, receiver) as taker:
+                yield taker
     else:
         async with answering(settings) as (embedded, _), delivery(settings, embedded, receiver) as taker:
             yield taker
@@ -45,7 +59,7 @@ async def receive_smtp(settings: Settings, ready: Ready) -> None:
     tenants = tenants_by_domain({name: of.mail_domains for name, of in settings.tenants.items()})
     if not tenants:
         raise _unset("smtp", "mail_domains", "a domain whose mail comes here")
-    async with receiving(settings, "smtp") as taker:
+    async with receiving(settings, "smtp", EMAIL) as taker:
         server = MailServer(_mails(settings, taker), tenants, SystemClock())
         async with smtp_server(settings.receivers.smtp, server) as at:
             ready(f"{at.host}:{at.port}")
@@ -67,7 +81,7 @@ async def receive_imap(settings: Settings, ready: Ready) -> None:
     if kept is None:
         cause = "There is nowhere to keep up to where mailboxes have been read."
         raise FatalError("state_unset", cause, "Set receivers.state_dir, a folder that outlives the process.")
-    async with receiving(settings, "imap") as taker, _tasks() as group:
+    async with receiving(settings, "imap", EMAIL) as taker, _tasks() as group:
         mails = _mails(settings, taker)
         readers = [FolderReader(folder, mails, kept, SystemClock()) for folder in folders]
         for reader in readers:
@@ -94,7 +108,7 @@ async def receive_ami(settings: Settings, ready: Ready) -> None:
     if not switches:
         raise _unset("ami", "ami", "where the tenant's Asterisk is")
     kept = _kept(settings, "ami")
-    async with receiving(settings, "ami") as taker:
+    async with receiving(settings, "ami", VOICE) as taker:
         await _hear(
             [
                 Switch(Place("ami", name, at.host, at.port), ami.conversation(at), Asterisk(_line(name, "asterisk", at)),
@@ -111,7 +125,7 @@ async def receive_esl(settings: Settings, ready: Ready) -> None:
     if not switches:
         raise _unset("esl", "esl", "where the tenant's FreeSWITCH is")
     kept = _kept(settings, "esl")
-    async with receiving(settings, "esl") as taker:
+    async with receiving(settings, "esl", VOICE) as taker:
         await _hear(
             [
                 Switch(Place("esl", name, at.host, at.port), esl.conversation(at),

@@ -186,8 +186,18 @@ async def test_without_a_broker_the_sender_keeps_it_and_with_a_spool_it_is_taken
             receiver.kill()
 
 
-async def test_nothing_to_receive_is_said(tmp_path: Path) -> None:
-    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
-    receiver = Receiver(running, "smtp --port 0", tmp_path)
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "tenants.<tenant>.mail_domains"),
+        ({"CHANNELS": '["voice"]', **TENANTS}, "channel_unset"),
+        (TENANTS, "topics apply"),
+    ],
+)
+async def test_why_it_does_not_start_is_said(
+    broker: Broker, namespace: str, tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    running = Running(bootstrap=broker.bootstrap, redis_url="redis://127.0.0.1:1", namespace=namespace, folder=tmp_path)
+    receiver = Receiver(running, "smtp --port 0", tmp_path, **settings)
     assert receiver.process.wait(timeout=20) == 1
-    assert "tenants.<tenant>.mail_domains" in receiver.errors.read_text()
+    assert words in receiver.errors.read_text()

@@ -7,6 +7,7 @@ import orjson
 from interaction_router.channels.fitting import fitted
 from interaction_router.channels.json_gateway import Accepted, ForeignTenantError, TooManyItemsError, read_batch
 from interaction_router.channels.kit import FORM, JSON, Fields, Request, UnreadableError
+from interaction_router.channels.unsent import READERS
 from interaction_router.channels.vendors import JSON_GATEWAY, VENDORS
 from interaction_router.domain.errors import RejectedError
 from interaction_router.wire.interactions import RawInteraction, interaction_of
@@ -37,6 +38,11 @@ def try_payload(vendor: str, request: Request, *, tenant: str, channels: tuple[s
     """Read a payload as the receiver would."""
     if vendor == JSON_GATEWAY:
         return _try_json(request.body, tenant, channels)
+    if vendor in READERS:
+        told = READERS[vendor](request.body, tenant, request.received_at_ms)
+        return Trial(
+            tuple(Tried(each, interaction_of(each, channel_of_topic=each["channel"]), None) for each in told), None
+        )
     try:
         reading = VENDORS[vendor].read(request)
     except UnreadableError as error:

@@ -51,7 +51,12 @@ def list_(invocation: Invocation) -> None:
 
 @noun.command()
 @click.argument("payload", type=click.File("rb"))
-@click.option("--vendor", metavar="NAME", required=True, help="Whose payload it is; `channels list` has them.")
+@click.option(
+    "--vendor",
+    metavar="NAME",
+    required=True,
+    help="Whose payload it is: one of `channels list`, or mail, asterisk, freeswitch.",
+)
 @click.option("--tenant", metavar="NAME", required=True, help="The tenant that it is for.")
 @click.option("--content-type", metavar="TYPE", help="The type of the body; guessed where not given.")
 @click.option("--get", is_flag=True, help="The payload is the query of a GET.")
@@ -73,10 +78,11 @@ def check(  # noqa: PLR0913 - click's way of options
 
     Nothing is written, and no signature is asked for. The exit code is 1 where some of it cannot be read.
     """
-    from interaction_router.channels.vendors import KEYS  # noqa: PLC0415 - `--help` needs no vendors
+    from interaction_router.channels.unsent import READERS  # noqa: PLC0415 - `--help` needs no vendors
+    from interaction_router.channels.vendors import KEYS  # noqa: PLC0415 - likewise
 
-    if vendor not in KEYS:
-        raise click.BadParameter(f"{vendor!r} is none of {', '.join(sorted(KEYS))}", param_hint="--vendor")
+    if vendor not in KEYS and vendor not in READERS:
+        raise click.BadParameter(f"{vendor!r} is none of {', '.join(sorted({*KEYS, *READERS}))}", param_hint="--vendor")
     trial = _trial(invocation, payload.read(), vendor, tenant, content_type=content_type, get=get)
     rows = [_row(each) for each in trial.items]
     if not offline:

@@ -30,10 +30,10 @@ class Mails:
         Raises:
             RetryableError: it could not be stored anywhere.
         """
-        async with self._reading:
-            await self._delivery.deliver([await self._record(content, each, damage) for each in envelopes])
+        await self._delivery.deliver([await self._record(content, each, damage) for each in envelopes])
 
     async def _record(self, content: bytes, envelope: Envelope, damage: str | None) -> RawRecord:
-        mail = await asyncio.to_thread(read_mail, content, envelope, damage)
+        async with self._reading:
+            mail = await asyncio.to_thread(read_mail, content, envelope, damage)
         fields = mail.linked(await self._attachments.store(envelope.tenant, mail.attachments))
         return RawRecord(raw_stream(CHANNEL), party_key(envelope.tenant, mail.party), orjson.dumps(fields))

@@ -184,13 +184,6 @@ ESL_ATTENDED_TRANSFER: Sequence[Event] = (
 )
 
 
-def parsed(text: str) -> Iterable[Event]:
-    """Return the events of a session that was written down, one after the other with an empty line between."""
-    for block in text.replace("\r", "").split("\n\n"):
-        fields: dict[str, str] = {}
-        for line in block.splitlines():
-            name, colon, value = line.partition(":")
-            if colon:
-                fields.setdefault(name.strip().lower(), value.strip())
-        if fields:
-            yield fields
+def written(events: Iterable[Event]) -> bytes:
+    """Return a session as it is written down."""
+    return "\n".join("".join(f"{name}: {value}\n" for name, value in event.items()) for event in events).encode()

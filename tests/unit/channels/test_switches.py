@@ -12,6 +12,7 @@ import pytest
 from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import Calls, Line, party_of
 from interaction_router.channels.freeswitch import FreeSwitch
+from interaction_router.channels.unsent import events_of
 from interaction_router.wire.interactions import parse_interaction
 from tests.unit.channels import switches as sw
 from tests.unit.channels.switches import AGENT, AT_MS, CUSTOMER, OTHER_AGENT, OWN, Event
@@ -255,7 +256,7 @@ def test_of_too_many_calls_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")
 def test_the_sample_of_an_asterisk_of_before_version_12() -> None:
     """A phone is rung, then dials another: without Linkedid, and through halves of a Local channel."""
-    events = list(sw.parsed((SAMPLES / "08_asterisk_ami_originate_call.txt").read_text()))
+    events = list(events_of((SAMPLES / "08_asterisk_ami_originate_call.txt").read_bytes()))
     told = take(Asterisk(LINE), events)
     assert [step[:2] for step in steps(told)] == [
         ("1414510600.0", "ringing"),
@@ -267,7 +268,7 @@ def test_the_sample_of_an_asterisk_of_before_version_12() -> None:
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")
 def test_the_sample_of_freeswitch() -> None:
-    (event, *_) = sw.parsed((SAMPLES / "09_freeswitch_esl_channel_create.txt").read_text())
+    (event, *_) = events_of((SAMPLES / "09_freeswitch_esl_channel_create.txt").read_bytes())
     (fields,) = take(FreeSwitch(LINE), [event])
     assert (fields["interaction_id"], fields["from"], fields["to"]) == (
         "d0b1da34-a727-11e4-9728-6f83a2e5e50a",
