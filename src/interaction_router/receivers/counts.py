@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from interaction_router.receivers.gateways import Outcome
+from interaction_router.telemetry import SPOOLED, WEBHOOKS, full_name
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_REQUESTS: Final = "interaction_router_webhooks_total"
-_SPOOLED: Final = "interaction_router_spooled_records"
 
 
 class Counts:
@@ -25,15 +24,16 @@ class Counts:
 
     def exposition(self) -> str:
         """Return it as Prometheus reads it."""
+        requests, spooled = full_name(WEBHOOKS), full_name(SPOOLED)
         lines = [
-            f"# HELP {_REQUESTS} Requests of gateways that are set up, by what became of them.",
-            f"# TYPE {_REQUESTS} counter",
+            f"# HELP {requests} {WEBHOOKS.caption}",
+            f"# TYPE {requests} {WEBHOOKS.kind}",
             *(
-                f'{_REQUESTS}{{vendor="{vendor}",outcome="{outcome}"}} {count}'
+                f'{requests}{{vendor="{vendor}",outcome="{outcome}"}} {count}'
                 for (vendor, outcome), count in sorted(self._requests.items())
             ),
-            f"# HELP {_SPOOLED} Records that wait on disk for Kafka.",
-            f"# TYPE {_SPOOLED} gauge",
-            f"{_SPOOLED} {self._spooled()}",
+            f"# HELP {spooled} {SPOOLED.caption}",
+            f"# TYPE {spooled} {SPOOLED.kind}",
+            f"{spooled} {self._spooled()}",
         ]
         return "\n".join(lines) + "\n"
