@@ -31,6 +31,8 @@ from interaction_router.adapters.prometheus import Meters
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
+from interaction_router.adapters.spool import DiskSpool
+from interaction_router.application.delivery import Delivery
 from interaction_router.application.diagnosis import Check, failed
 from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import (
@@ -295,6 +297,30 @@ async def _run_shell(shell: FaustShell, *timers: Coroutine[None, None, None]) ->
     for task in beside:
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def delivery(settings: Settings, log: Log, receiver: str) -> AsyncIterator[Delivery]:
+    """Have what takes a receiver's records as long as the context lasts; its spool is drained meanwhile.
+
+    `receiver` names the spool's file, since a spool is one process's.
+    """
+    at = settings.receivers.spool
+    path = None if at.dir is None else at.dir / f"{settings.namespace}.{receiver}.spool"
+    spool = None if path is None else DiskSpool(path, max_bytes=at.max_bytes)
+    try:
+        taker = Delivery(log, spool)
+        await taker.start()
+        draining = asyncio.create_task(taker.run(), name="spool")
+        try:
+            yield taker
+        finally:
+            draining.cancel()
+            with suppress(asyncio.CancelledError):
+                await draining
+    finally:
+        if spool is not None:
+            await spool.close()
 
 
 def _shell_options(settings: Settings) -> ShellOptions:

@@ -129,6 +129,60 @@ class Tables(Protocol):
         ...
 
 
+class RawRecord(NamedTuple):
+    """A record that a receiver has for a raw stream (`interactions.sms.v1`), or for the dead letters.
+
+    The key (`tenant|address`) keeps one party's order.
+    """
+
+    stream: str
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Spool(Protocol):
+    """Records on disk that a broker has not taken yet, bounded, in the order in which they were added.
+
+    Every method raises `RetryableError` where the disk does not take or give them.
+    """
+
+    async def add(self, partition: int, records: Sequence[RawRecord]) -> None:
+        """Keep all of the records, all of them or none; return once they would survive a power cut.
+
+        Raises:
+            RetryableError: `spool_full` where they would pass the bound.
+        """
+        ...
+
+    async def oldest(self, stream: str, partition: int, *, limit: int) -> Sequence[tuple[int, RawRecord]]:
+        """Return the first records of a partition, each with the number that it is removed by."""
+        ...
+
+    async def remove(self, identities: Sequence[int]) -> None:
+        """Forget records that the broker has."""
+        ...
+
+    async def lanes(self) -> Mapping[tuple[str, int], int]:
+        """Return how many records there are, by stream and partition."""
+        ...
+
+
+class Memory(Protocol):
+    """What receivers of one namespace remember together, for a while.
+
+    Every method raises `RetryableError` where it does not answer.
+    """
+
+    async def keep(self, key: str, value: bytes, *, ttl_s: int) -> bytes:
+        """Keep the value where the key has none; return what the key has then."""
+        ...
+
+    async def recall(self, key: str) -> bytes | None:
+        """Return what the key has, None where it has nothing or its time is up."""
+        ...
+
+
 def shadow_of(partition: int) -> int:
     """Return the number under which `Tables` keep a partition's shadow, which no worker reads; of a shadow, its own."""
     return -2 - partition

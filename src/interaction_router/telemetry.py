@@ -16,11 +16,26 @@ from interaction_router.ports import Gap
 
 EVENTS: Final[Mapping[str, str]] = {
     "agent_record_refused": "A record of the agents' topic is no agent record and counts for nothing.",
+    "call_not_recalled": "Redis did not tell whose call a recording, or the like, is of: it went to the dead letters.",
+    "call_not_remembered": "Redis did not keep a call's party: a recording of it will not find it.",
     "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
+    "event_not_stored": "Neither Kafka nor the spool took an event: its sender was told to send it again.",
     "failpoints_set": "The setting `failpoints` is set: this worker is to die, hang or fail. Never so in production.",
     "goes_on": "What was away is back: all partitions go on.",
+    "kafka_away_at_start": "A receiver starts while Kafka does not answer.",
+    "mail_not_stored": "Neither Kafka nor the spool took a mail: its server was told to bring it again.",
+    "mail_taken": "A mail is in Kafka, or in the spool.",
+    "no_gateways": "No tenant has a gateway: every webhook is answered that there is none.",
     "partition_retried": "A partition tries again what a server has not answered.",
+    "payload_reader_failed": "A payload was not read by a fault of this program: it is among the dead letters.",
     "producer_replaced": "The fate of an append is unknown: nothing more is sent by the producer that it was with.",
+    "request_failed": "A request was answered 500 by a fault of this program.",
+    "request_failed_at": "Where it was, at the level `debug`: what the error says may hold what was sent.",
+    "request_not_authentic": "A webhook had no proof of its origin, or a wrong one.",
+    "smtp_failed": "A session with a mail server ended by a fault of this program.",
+    "spool_drained": "Kafka has taken records of the spool.",
+    "spool_waits": "Kafka still does not take what the spool has.",
+    "spooling": "Kafka did not take records: they are in the spool, and newer ones of the partition behind them.",
     "stop_cut_short": "The stop took too long; what is left ends with the process.",
     "takeover": "A partition is taken over: `next` is the offset in the internal log from where it is decided on.",
     "waiting": "Partitions wait for a server that is away; told once, until `goes_on`.",
@@ -110,6 +125,17 @@ METRICS: Final[Sequence[Metric]] = (
 )
 """Every metric, in the order of the reference page."""
 
+WEBHOOKS: Final = Metric(
+    "webhooks",
+    "counter",
+    "Requests of gateways that are set up, by what became of them.",
+    ("vendor", "outcome"),
+)
+SPOOLED: Final = Metric("spooled_records", "gauge", "Records that wait on disk for Kafka.")
+
+RECEIVER_METRICS: Final[Sequence[Metric]] = (WEBHOOKS, SPOOLED)
+"""Those of `receive http`, which serves its own `/metrics`."""
+
 GAPS: Final[Mapping[Gap, str]] = {
     "polled": "Assignment has a batch in hand; nothing is done.",
     "rows_loaded": "The rows that the batch touches are loaded.",
@@ -155,7 +181,8 @@ Written by `interaction-router config docs metrics`; the text is in `src/interac
 
 A worker serves `/metrics` (Prometheus), `/livez` and `/readyz` on `worker.web_host` and `worker.web_port`; `/livez` and
 `/readyz` answer 200, or 503 with the reasons. A dashboard and alert rules are in `deploy/`, what to do about an alert in
-`docs/runbooks/`. The process's own memory, time and files (`process_*`) are there besides.
+`docs/runbooks/`. The process's own memory, time and files (`process_*`) are there besides. `receive http` serves the last
+two metrics at its own `/metrics`.
 """
 
 _GAPS_SAY: Final = """\
@@ -171,7 +198,7 @@ def full_name(metric: Metric) -> str:
 def reference_page() -> str:
     """Return the page of all metrics and log events, Markdown."""
     lines = [_INTRODUCTION, "## Metrics", "", "| name | kind | labels | what it is |", "|---|---|---|---|"]
-    for metric in METRICS:
+    for metric in (*METRICS, *RECEIVER_METRICS):
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
         lines.append(f"| `{full_name(metric)}` | {metric.kind} | {labels} | {metric.caption} |")
     lines += ["", "## Log events", "", "| event | what it says |", "|---|---|"]
@@ -182,8 +209,17 @@ def reference_page() -> str:
 
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_QUIET = ("aiohttp", "aiokafka", "faust", "mode", "asyncio", "interaction_router.adapters.kafka")
-"""Libraries; Faust's services log their comings and goings under the modules of our subclasses."""
+_QUIET = (
+    "aiohttp",
+    "aiokafka",
+    "asyncio",
+    "faust",
+    "imapclient",
+    "interaction_router.adapters.kafka",
+    "mail.log",
+    "mode",
+)
+"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' modules."""
 
 
 class TextFormatter(logging.Formatter):

@@ -22,12 +22,13 @@ from tests.benchmarks.measuring import Cost, StalledError
 from tests.benchmarks.peers.measured import quix, stock_faust
 from tests.benchmarks.router import Takeover
 from tests.benchmarks.table import Results, as_json, show
+from tests.benchmarks.webhooks import webhooks
 from tests.servers import Broker, MissingServerError, RedisServer, ServerError
 
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
 _WIDTH = 120
-PARTS = ("stages", "latency", "peers", "takeover", "memory")
+PARTS = ("stages", "latency", "peers", "takeover", "memory", "webhooks")
 
 
 def main() -> int:
@@ -77,7 +78,10 @@ async def _measure(bench: Bench, parts: Sequence[str]) -> Results:
     if "takeover" in parts:
         taken = await router.takeover(bench)
     memory_mib = await router.memory(bench) if "memory" in parts else None
-    return Results(bench.sizes, rows, peers, took, taken, memory_mib)
+    taking = await webhooks(bench) if "webhooks" in parts else None
+    if taking is not None:
+        rows["webhooks"] = taking.cost
+    return Results(bench.sizes, rows, peers, took, taken, memory_mib, taking)
 
 
 def _parser() -> argparse.ArgumentParser:

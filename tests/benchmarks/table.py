@@ -13,6 +13,7 @@ from tests.benchmarks.bench import Sizes
 from tests.benchmarks.latency import Latency
 from tests.benchmarks.measuring import Cost
 from tests.benchmarks.router import Takeover
+from tests.benchmarks.webhooks import Webhooks
 
 OURS = "assignment"
 
@@ -27,6 +28,7 @@ class Results:
     latency: Latency | None
     takeover: Takeover | None
     memory_mib: float | None
+    webhooks: Webhooks | None
 
 
 def as_json(results: Results) -> dict[str, Any]:  # Any: JSON
@@ -39,6 +41,9 @@ def as_json(results: Results) -> dict[str, Any]:  # Any: JSON
         "latency": None if results.latency is None else asdict(results.latency),
         "takeover": None if results.takeover is None else asdict(results.takeover),
         "memory_mib": results.memory_mib,
+        "webhooks": None
+        if results.webhooks is None
+        else {"p50_ms": results.webhooks.p50_ms, "p99_ms": results.webhooks.p99_ms},
     }
 
 
@@ -74,6 +79,9 @@ def _single_values(results: Results) -> list[str]:
     if results.memory_mib is not None:
         of = f"{sizes.memory_contacts:,} contacts behind a cache of 20,000 rows"
         lines.append(f"peak RSS of an assignment worker ({of}): {results.memory_mib:.0f} MiB")
+    if results.webhooks is not None:
+        found = f"p50 {results.webhooks.p50_ms:.0f} ms, p99 {results.webhooks.p99_ms:.0f} ms"
+        lines.append(f"a webhook to its answer at {sizes.webhook_rate:,}/s for {sizes.webhook_s} s: {found}")
     return lines
 
 

@@ -61,12 +61,13 @@ class Running:
 class Worker:
     """A worker process, its standard error in a file."""
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], errors: Path) -> None:
-        """Start it."""
+    def __init__(self, arguments: list[str], env: Mapping[str, str], errors: Path, *, code: str = "") -> None:
+        """Start it; `code` is Python to run in place of the program."""
         self.errors = errors
+        program = ["-c", code] if code else ["-m", "interaction_router"]
         with errors.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "interaction_router", *arguments], env={**os.environ, **env}, stderr=stderr
+                [sys.executable, *program, *arguments], env={**os.environ, **env}, stderr=stderr
             )
 
     async def ready(self) -> None:

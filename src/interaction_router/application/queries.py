@@ -13,14 +13,19 @@ from interaction_router.application.outcomes import read_range
 from interaction_router.application.views import CONTACTS, LOG, UPDATES, contact_score, last_activity_ms
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, conversation_hash, home
+from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.rows import (
     Contact,
     Conversation,
     Endpoint,
+    Entry,
     Moved,
+    RowKey,
     contact_key,
     conversation_key,
     endpoint_key,
+    entry_field,
+    index_bucket,
 )
 from interaction_router.ports import Log, Received, Tables
 from interaction_router.wire.agents import AgentRecord, agent_record
@@ -259,6 +264,20 @@ class Queries:
         (value,) = await self._tables.peek([(home(entity, partitions), endpoint_key(tenant, endpoint))])
         row = None if value is None else decode_row(value)
         return row.owner if isinstance(row, Endpoint) else None
+
+    async def conversation_of(
+        self, tenant: str, endpoint: str, contact_id: str | None, interaction: Interaction
+    ) -> str | None:
+        """Return the conversation of an interaction that the endpoint's index, or the contact's, knows."""
+        partitions = await self._log.partitions(LOG)
+        homes = [Entity(tenant, "endpoint", endpoint)]
+        homes += [] if contact_id is None else [Entity(tenant, "contact", contact_id)]
+        name = entry_field(tenant, endpoint, interaction.channel, interaction.interaction_id)
+        for value in await self._tables.peek([(home(at, partitions), RowKey(index_bucket(at), name)) for at in homes]):
+            row = None if value is None else decode_row(value)
+            if isinstance(row, Entry):
+                return row.conversation_id
+        return None
 
     async def agents(self, tenant: str | None = None) -> list[AgentStanding]:
         """Return the living agents by tenant and id, as the topic has them now."""

@@ -1,6 +1,6 @@
 """Faults between settings that are each right by themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _of_kafka(settings.kafka)
     yield from _of_redis(settings.redis)
     yield from _of_topics(settings.topics)
+    yield from _of_mail(settings)
+    yield from _of_gateways(settings)
 
 
 def _of_channels(settings: Settings) -> Iterator[Contradiction]:
@@ -96,3 +98,46 @@ def _of_topics(topics: TopicsSettings) -> Iterator[Contradiction]:
     copies, needed = topics.replication_factor, topics.min_insync_replicas
     if copies is not None and needed is not None and needed > copies:
         yield Contradiction(("topics", "min_insync_replicas"), "must not be more than topics.replication_factor")
+
+
+def _of_mail(settings: Settings) -> Iterator[Contradiction]:
+    smtp = settings.receivers.smtp
+    if smtp.ssl_certfile is None:
+        cause = "needs receivers.smtp.ssl_certfile"
+        if smtp.ssl_keyfile is not None:
+            yield Contradiction(("receivers", "smtp", "ssl_keyfile"), f"{cause}, the certificate that it belongs to")
+        if smtp.require_starttls:
+            yield Contradiction(("receivers", "smtp", "require_starttls"), cause)
+    owners: dict[str, str] = {}
+    for tenant, of in settings.tenants.items():
+        for domain in of.mail_domains:
+            if (owner := owners.setdefault(domain, tenant)) != tenant:
+                yield Contradiction(("tenants", tenant, "mail_domains"), f"has {domain}, which is {owner}'s")
+
+
+def _of_gateways(settings: Settings) -> Iterator[Contradiction]:
+    """Check that each gateway is a vendor's, with keys that the vendor has."""
+    if not any(tenant.gateways for tenant in settings.tenants.values()):
+        return
+    from interaction_router.channels.vendors import KEYS  # noqa: PLC0415 - only where a tenant has a gateway
+
+    for tenant, of in settings.tenants.items():
+        for vendor, given in of.gateways.items():
+            name: Name = ("tenants", tenant, "gateways", vendor)
+            if vendor not in KEYS:
+                cause = f"is no vendor that is known ({', '.join(sorted(KEYS))})"
+                yield Contradiction(name, cause, _meant(name, vendor, KEYS))
+                continue
+            known = KEYS[vendor]
+            for key in given:
+                if key not in known:
+                    cause = f"is no setting of {vendor} ({', '.join(sorted(known))})"
+                    yield Contradiction((*name, key), cause, _meant((*name, key), key, known))
+            for key, other in (("username", "password"), ("password", "username")):
+                if key in given and key in known and other not in given:
+                    yield Contradiction((*name, key), f"needs {'.'.join((*name, other))}")
+
+
+def _meant(name: Name, given: str, known: Iterable[str]) -> str | None:
+    near = get_close_matches(given, known, n=1)
+    return ".".join((*name[:-1], near[0])) if near else None

@@ -93,6 +93,14 @@ def _region(value: str) -> str:
     return region
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error:
+        raise ValueError(r"must be a regular expression, as \d{3}") from None
+    return value
+
+
 def _bootstrap_servers(value: str) -> str:
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
@@ -164,6 +172,8 @@ Namespace: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([
 Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Address: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+AgentId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Pattern: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_pattern)]
 Domain: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^\s@.]+(\.[^\s@.]+)*$", max_length=253, to_lower=True)]
 Region: TypeAlias = Annotated[str, AfterValidator(_region)]
 BootstrapServers: TypeAlias = Annotated[str, AfterValidator(_bootstrap_servers)]

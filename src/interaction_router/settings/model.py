@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from interaction_router.settings.failpoints import checked_failpoints
 from interaction_router.settings.kinds import (
     Address,
+    AgentId,
     BootstrapServers,
     Channel,
     Count,
@@ -18,6 +19,7 @@ from interaction_router.settings.kinds import (
     Key,
     Namespace,
     OptionalDuration,
+    Pattern,
     Port,
     PublicUrl,
     RedisUrl,
@@ -177,13 +179,93 @@ class ReceiversHttpSettings(Section):
     )
 
 
+class ReceiversSpoolSettings(Section):
+    """Where receivers keep what Kafka does not take for now."""
+
+    dir: Path | None = Field(
+        None,
+        description="The folder of the spools, one file a receiver; where not set there is none, "
+        "and what Kafka does not take is refused for now.",
+    )
+    max_bytes: Count = Field(
+        256 * 1024 * 1024, ge=1024 * 1024, description="The most that one spool holds; then events are refused for now."
+    )
+
+
+class ReceiversSmtpSettings(Section):
+    """Where mail is taken."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
+    port: Port = Field(8025, description="The port to listen on.")
+    protocol: Literal["smtp", "lmtp"] = Field(
+        "smtp", description="`lmtp` behind a mail server that delivers locally; it hears of each recipient by itself."
+    )
+    hostname: str | None = Field(
+        None, min_length=1, max_length=253, description="The name in the greeting; that of the machine where not set."
+    )
+    ssl_certfile: FilePath | None = Field(
+        None, description="The certificate (PEM) with its chain; with it STARTTLS is offered."
+    )
+    ssl_keyfile: FilePath | None = Field(
+        None, description="The key (PEM) of `ssl_certfile`, where not in the same file."
+    )
+    require_starttls: bool = Field(default=False, description="Whether mail is refused that comes unencrypted.")
+
+
+class ReceiversAttachmentsSettings(Section):
+    """Where what comes with mail is stored; named by its digest, each content once a tenant."""
+
+    dir: Path | None = Field(
+        None, description="The folder; where not set, attachments are described and not stored, and have no link."
+    )
+    url: PublicUrl | None = Field(
+        None, description="The address at which a web server of yours serves the folder; else links are `file://`."
+    )
+
+
+class ReceiversImapSettings(Section):
+    """How mailboxes are read."""
+
+    idle_limit: Duration = Field(
+        timedelta(minutes=9),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=29),
+        description="How long to wait for the server to tell of new mail before looking anyway.",
+    )
+
+
 class ReceiversSettings(Section):
     """The built-in receivers."""
 
     http: ReceiversHttpSettings = Field(default_factory=ReceiversHttpSettings)
+    smtp: ReceiversSmtpSettings = Field(default_factory=ReceiversSmtpSettings)
+    imap: ReceiversImapSettings = Field(default_factory=ReceiversImapSettings)
+    attachments: ReceiversAttachmentsSettings = Field(default_factory=ReceiversAttachmentsSettings)
+    spool: ReceiversSpoolSettings = Field(default_factory=ReceiversSpoolSettings)
+    state_dir: Path | None = Field(
+        None,
+        description="The folder of what receivers remember over a restart: up to where mailboxes have been read, which "
+        "`receive imap` needs, and the calls that run.",
+    )
 
 
-class AmiSettings(Section):
+class SwitchSettings(Section):
+    """What tells a switch's own numbers from the outside world's."""
+
+    internal_numbers: Pattern = Field(
+        r"\d{2,6}",
+        description="A regular expression of the numbers of extensions. A call from one of them to another number is "
+        "outbound, any other is inbound.",
+    )
+    internal_calls: bool = Field(
+        default=True, description="Whether calls from an extension to an extension are told as well."
+    )
+    agents: Mapping[Annotated[str, Key("extension")], AgentId] = Field(
+        default_factory=dict, description="The agents at the extensions; a call names none where none is here."
+    )
+
+
+class AmiSettings(SwitchSettings):
     """A tenant's Asterisk."""
 
     host: str = Field(min_length=1, description="Where the Asterisk Manager Interface listens.")
@@ -192,13 +274,33 @@ class AmiSettings(Section):
     secret: SecretStr = Field(description="The manager's secret.")
 
 
-class EslSettings(Section):
+class EslSettings(SwitchSettings):
     """A tenant's FreeSWITCH."""
 
     host: str = Field(min_length=1, description="Where the Event Socket listens.")
     port: Port = Field(8021, ge=1, description="Its port.")
     username: str | None = Field(None, min_length=1, description="The user, where the socket has users.")
     secret: SecretStr = Field(description="The socket's password.")
+
+
+class ImapSettings(Section):
+    """A tenant's mailbox."""
+
+    host: str = Field(min_length=1, description="The mail server.")
+    port: Port = Field(993, ge=1, description="Its port; 143 where `tls` is not `tls`, mostly.")
+    tls: Literal["tls", "starttls", "off"] = Field("tls", description="How the connection is encrypted.")
+    ssl_cafile: FilePath | None = Field(
+        None, description="Certificates (PEM) to trust instead of those of the operating system."
+    )
+    username: str = Field(min_length=1, description="Who logs in.")
+    password: SecretStr = Field(description="The password of `username`.")
+    folder: str = Field("INBOX", min_length=1, description="The folder of mail from customers.")
+    sent_folder: str | None = Field(
+        None, min_length=1, description="The folder of mail to customers; it is not read where not set."
+    )
+    start: Literal["new", "all"] = Field(
+        "new", description="Whether mail is taken that was there before the folder was read for the first time."
+    )
 
 
 class TenantSettings(Section):
@@ -214,6 +316,7 @@ class TenantSettings(Section):
     mail_domains: Annotated[tuple[Domain, ...], BeforeValidator(distinct)] = Field(
         (), description="Domains whose mail `receive smtp` takes for this tenant."
     )
+    imap: ImapSettings | None = Field(None, description="The tenant's mailbox.")
     ami: AmiSettings | None = Field(None, description="The tenant's Asterisk.")
     esl: EslSettings | None = Field(None, description="The tenant's FreeSWITCH.")
 

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE TABLE IF NOT EXISTS score (
     partition INTEGER NOT NULL, name TEXT NOT NULL, member BLOB NOT NULL, score REAL NOT NULL,
     PRIMARY KEY (partition, name, member)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS score_order ON score (partition, name, score, member);
 """
 

@@ -1,0 +1,291 @@
+"""Asterisk's manager events to calls: one interaction for all channels of one `Linkedid`.
+
+Takes the events of Asterisk 12 and later (DialBegin, BridgeEnter), and those of before (Dial, Bridge), which have no
+`Linkedid`: there, channels that dial one another are one call, by the oldest. Names of fields are in lower case, since
+versions differ in theirs.
+
+Source: docs.asterisk.org, AMI events of versions 16 to 21, seen 2026-11-24.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from interaction_router.channels.calls import Calls, Failure, Line, RunningLeg, usable
+from interaction_router.wire.strict_json import JsonObject
+
+Event = Mapping[str, str]
+Handler = Callable[[Event, int], list[JsonObject]]
+
+_RING: Final = "4"
+"""The state of a channel on which somebody calls the switch."""
+_NO_NUMBERS: Final = frozenset({"s", "h", "i", "t", "o", "e"})
+"""Names of extensions that are steps of a dialplan."""
+_DIAL_FAILURES: Final[Mapping[str, Failure]] = {
+    "BUSY": "missed",
+    "NOANSWER": "missed",
+    "CANCEL": "cancelled",
+    "CONGESTION": "failed",
+    "CHANUNAVAIL": "failed",
+    "INVALIDARGS": "failed",
+}
+_MISSED_CAUSES: Final = frozenset({"17", "18", "19", "20", "21"})
+_NO_FAILURES: Final = frozenset({"", "0", "16", "26", "31"})
+_DISPOSITIONS: Final[Mapping[str, str]] = {
+    "ANSWERED": "ended",
+    "NO ANSWER": "missed",
+    "BUSY": "missed",
+    "FAILED": "failed",
+    "CONGESTION": "failed",
+}
+_BRIDGES_LIMIT: Final = 20_000
+_TALKING: Final = 2
+_NUMBER: Final = re.compile(r"\+?\d{2,20}")
+_CHANNEL: Final = re.compile(r"(?P<technology>[^/]+)/(?P<peer>.+)-[0-9a-f]+(?:;[12])?(?:<\w+>)?")
+_DURATION: Final = re.compile(r"(\d{1,6}):(\d\d):(\d\d)")
+
+
+class Asterisk:
+    """One Asterisk's channels; events in their order in, raw interactions out."""
+
+    def __init__(self, line: Line) -> None:
+        self._calls = Calls(line)
+        self._line = line
+        self._bridges: dict[str, set[str]] = {}
+        self._halves: dict[str, str] = {}
+        self._handlers: Mapping[str, Handler] = {
+            "newchannel": self._new_channel,
+            "dial": self._old_dial,
+            "dialbegin": self._dial,
+            "dialend": self._dial_end,
+            "bridge": self._old_bridge,
+            "bridgeenter": self._bridge_enter,
+            "bridgeleave": self._bridge_leave,
+            "blindtransfer": self._blind_transfer,
+            "attendedtransfer": self._attended_transfer,
+            "hangup": self._hang_up,
+            "cdr": self._cdr,
+        }
+
+    def take(self, event: Event, received_at_ms: int) -> list[JsonObject]:
+        """Return what an event tells."""
+        at_ms = _at_ms(event, received_at_ms)
+        told = self._follow(event, at_ms)
+        handle = self._handlers.get(event.get("event", "").lower())
+        return told if handle is None else told + handle(event, at_ms)
+
+    def snapshot(self) -> list[JsonObject]:
+        """Return the calls that are under way."""
+        return self._calls.snapshot()
+
+    def restore(self, rows: Iterable[JsonObject]) -> None:
+        """Go on with calls that were under way before."""
+        self._calls.restore(rows)
+
+    def begin_resume(self) -> None:
+        """The channels that run are about to be listed."""
+        self._calls.begin_resume()
+
+    def end_resume(self, rows: Iterable[Event], received_at_ms: int) -> list[JsonObject]:
+        """Take the listed channels (`CoreShowChannel`)."""
+        rows = list(rows)
+        legs = [leg for row in rows if (leg := self._running(row, rows, received_at_ms)) is not None]
+        return self._calls.end_resume(legs, at_ms=received_at_ms)
+
+    def _follow(self, event: Event, at_ms: int) -> list[JsonObject]:
+        """Channels that come together get the oldest one's `Linkedid`: the call goes on as that."""
+        told: list[JsonObject] = []
+        for side in ("", "dest"):
+            leg_id, call_id = event.get(f"{side}uniqueid", ""), usable(event.get(f"{side}linkedid"))
+            before = self._calls.call_of(leg_id)
+            if call_id is not None and before not in {None, call_id}:
+                self._calls.note(before or "", "joined", call_id)
+                told += self._calls.leg(call_id, leg_id, at_ms=at_ms, number=self._calls.number_of(leg_id))
+        return told
+
+    def _new_channel(self, event: Event, at_ms: int) -> list[JsonObject]:
+        leg_id = usable(event.get("uniqueid"))
+        if leg_id is None:
+            return []
+        call_id = usable(event.get("linkedid")) or self._other_half(event, leg_id) or leg_id
+        caller = _caller(event)
+        told = self._calls.leg(call_id, leg_id, at_ms=at_ms, number=self._extension(event.get("channel")) or caller)
+        if leg_id == call_id and event.get("channelstate") == _RING:
+            told += self._calls.ring(call_id, caller=caller, callee=_dialled(event), at_ms=at_ms)
+        return told
+
+    def _other_half(self, event: Event, leg_id: str) -> str | None:
+        """Return the call of the other half of a Local channel, where there is no `Linkedid` to say so."""
+        name, semicolon, half = event.get("channel", "").rpartition(";")
+        if not semicolon or "linkedid" in event:
+            return None
+        if half == "1":
+            if len(self._halves) > _BRIDGES_LIMIT:
+                self._halves.clear()
+            self._halves[name] = leg_id
+            return None
+        return self._calls.call_of(self._halves.pop(name, ""))
+
+    def _old_dial(self, event: Event, at_ms: int) -> list[JsonObject]:
+        begins = event.get("subevent", "").lower() == "begin"
+        return self._dial(event, at_ms) if begins else self._dial_end(event, at_ms)
+
+    def _dial(self, event: Event, at_ms: int) -> list[JsonObject]:
+        leg_id = usable(event.get("destuniqueid"))
+        if leg_id is None:
+            return []
+        call_id = usable(event.get("destlinkedid")) or self._calls.call_of(event.get("uniqueid", "")) or leg_id
+        number = (
+            self._extension(event.get("destchannel") or event.get("destination"))
+            or _number(event.get("destcalleridnum"))
+            or self._calls.number_of(leg_id)
+            or _number_in(event.get("dialstring"))
+        )
+        told = self._calls.leg(call_id, leg_id, at_ms=at_ms, number=number)
+        if _is_local(event.get("destchannel")):
+            return told
+        return told + self._calls.dial(call_id, leg_id, number, at_ms=at_ms)
+
+    def _dial_end(self, event: Event, at_ms: int) -> list[JsonObject]:
+        status, leg_id = event.get("dialstatus", "").upper(), event.get("destuniqueid")
+        call_id = self._calls.call_of(leg_id or event.get("uniqueid", ""))
+        if call_id is None:
+            return []
+        if status == "ANSWER":
+            answered = leg_id is not None and not _is_local(event.get("destchannel"))
+            return self._calls.answer(call_id, leg_id or "", at_ms=at_ms) if answered else []
+        if (failure := _DIAL_FAILURES.get(status)) is not None:
+            self._calls.fail(call_id, failure)
+        return []
+
+    def _bridge_enter(self, event: Event, at_ms: int) -> list[JsonObject]:
+        bridge, leg_id = event.get("bridgeuniqueid", ""), event.get("uniqueid", "")
+        if self._calls.call_of(leg_id) is None or _is_local(event.get("channel")):
+            return []
+        if len(self._bridges) > _BRIDGES_LIMIT:
+            self._bridges.clear()
+        legs = self._bridges.setdefault(bridge, set())
+        legs.add(leg_id)
+        return self._talk(sorted(legs), at_ms) if len(legs) >= _TALKING else []
+
+    def _bridge_leave(self, event: Event, _at_ms: int) -> list[JsonObject]:
+        bridge = event.get("bridgeuniqueid", "")
+        legs = self._bridges.get(bridge, set())
+        legs.discard(event.get("uniqueid", ""))
+        if not legs:
+            self._bridges.pop(bridge, None)
+        return []
+
+    def _old_bridge(self, event: Event, at_ms: int) -> list[JsonObject]:
+        linked = event.get("bridgestate", "").lower() == "link"
+        return self._talk([event.get("uniqueid1", ""), event.get("uniqueid2", "")], at_ms) if linked else []
+
+    def _talk(self, leg_ids: list[str], at_ms: int) -> list[JsonObject]:
+        """Channels that are bridged have been answered, but for the one that began the call."""
+        told: list[JsonObject] = []
+        for leg_id in leg_ids:
+            call_id = self._calls.call_of(leg_id)
+            if call_id is not None and call_id != leg_id:
+                told += self._calls.answer(call_id, leg_id, at_ms=at_ms)
+        return told
+
+    def _blind_transfer(self, event: Event, _at_ms: int) -> list[JsonObject]:
+        return self._transferred(event, usable(event.get("transfererlinkedid")), f"blind to {event.get('extension')}")
+
+    def _attended_transfer(self, event: Event, _at_ms: int) -> list[JsonObject]:
+        return self._transferred(event, usable(event.get("origtransfererlinkedid")), f"attended, {event.get('result')}")
+
+    def _transferred(self, event: Event, call_id: str | None, text: str) -> list[JsonObject]:
+        """Keep it for the end of the call; who has it now is told when they answer."""
+        call_id = call_id or self._calls.call_of(event.get("transfereruniqueid", ""))
+        if call_id is not None and (note := usable(text)) is not None:
+            self._calls.note(call_id, "transfer", note)
+        return []
+
+    def _hang_up(self, event: Event, at_ms: int) -> list[JsonObject]:
+        cause = event.get("cause", "").strip()
+        failure: Failure | None = None
+        if cause in _MISSED_CAUSES:
+            failure = "missed"
+        elif cause not in _NO_FAILURES:
+            failure = "failed"
+        words = usable(f"{cause} {event.get('cause-txt', '')}")
+        return self._calls.hang_up(event.get("uniqueid", ""), at_ms=at_ms, failure=failure, cause=words)
+
+    def _cdr(self, event: Event, at_ms: int) -> list[JsonObject]:
+        """Tell a call from its record alone, where no channel of it was seen."""
+        leg_id = usable(event.get("uniqueid"))
+        status = _DISPOSITIONS.get(event.get("disposition", "").upper())
+        if leg_id is None or status is None or self._calls.knows(leg_id):
+            return []
+        seconds = event.get("billableseconds", "")
+        talked_ms = int(seconds) * 1000 if status == "ended" and re.fullmatch(r"\d{1,7}", seconds, re.ASCII) else 0
+        told = self._calls.leg(leg_id, leg_id, at_ms=at_ms)
+        caller, callee = _number(event.get("source")), _number(event.get("destination"))
+        told += self._calls.ring(leg_id, caller=caller, callee=callee, at_ms=max(0, at_ms - talked_ms))
+        if status == "ended":
+            told += self._calls.answer(leg_id, leg_id, at_ms=max(0, at_ms - talked_ms))
+        elif status == "failed":
+            self._calls.fail(leg_id, "failed")
+        self._calls.note(leg_id, "gap", "told by its record only")
+        return told + self._calls.hang_up(leg_id, at_ms=at_ms, failure="missed")
+
+    def _extension(self, channel: str | None) -> str | None:
+        """Return the extension that a channel's name is that of: `PJSIP/101-0000001a`."""
+        found = _CHANNEL.fullmatch(channel or "")
+        if found is None or found["technology"] == "Local":
+            return None
+        return found["peer"] if self._line.is_internal(found["peer"]) else None
+
+    def _running(self, row: Event, rows: list[Event], received_at_ms: int) -> RunningLeg | None:
+        leg_id = usable(row.get("uniqueid"))
+        if leg_id is None or _is_local(row.get("channel")):
+            return None
+        call_id = usable(row.get("linkedid")) or self._calls.call_of(leg_id) or leg_id
+        bridge = row.get("bridgeid", "")
+        others = [each for each in rows if bridge and each.get("bridgeid") == bridge]
+        found = _DURATION.fullmatch(row.get("duration", ""))
+        seconds = (
+            sum(int(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
+        )
+        caller, number = _caller(row), self._extension(row.get("channel"))
+        return RunningLeg(
+            call_id=call_id,
+            leg_id=leg_id,
+            caller=caller,
+            callee=_dialled(row) or _number(row.get("connectedlinenum")),
+            number=number or caller,
+            began_at_ms=max(0, received_at_ms - seconds * 1000),
+            talking=len(others) >= _TALKING,
+            from_outside=leg_id == call_id,
+        )
+
+
+def _at_ms(event: Event, received_at_ms: int) -> int:
+    """Return when the switch says that it was (`timestampevents` in manager.conf), else when it was heard of."""
+    found = re.fullmatch(r"(\d{9,11})\.(\d{3})\d*", event.get("timestamp", ""), re.ASCII)
+    return int(found[1]) * 1000 + int(found[2]) if found else received_at_ms
+
+
+def _caller(event: Event) -> str | None:
+    return _number(event.get("calleridnum"))
+
+
+def _dialled(event: Event) -> str | None:
+    return _number(event.get("exten") or event.get("extension"))
+
+
+def _number(value: str | None) -> str | None:
+    text = usable(value)
+    return None if text is None or text.lower() in _NO_NUMBERS else text
+
+
+def _number_in(dial_string: str | None) -> str | None:
+    """Return the number in `carrier/0821234567` or `0821234567@carrier`."""
+    found = _NUMBER.findall(dial_string or "")
+    return max(found, key=len) if found else None
+
+
+def _is_local(channel: str | None) -> bool:
+    """Return whether a channel is one half of a joint within the switch."""
+    return (channel or "").startswith("Local/")

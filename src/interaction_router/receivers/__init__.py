@@ -1,0 +1,1 @@
+"""What takes events in from outside: accept, verify, parse, append, then acknowledge."""

@@ -1,0 +1,121 @@
+"""The wiring of `receive http`: settings to the gateways, the gate and their server."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.memory import EmbeddedMemory
+from interaction_router.adapters.kafka.topics import check_topics
+from interaction_router.adapters.redis.client import open_client
+from interaction_router.adapters.redis.memory import RedisMemory
+from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.application.delivery import PATIENCE_S
+from interaction_router.application.intake import Agents
+from interaction_router.application.prospects import Outlook, outlook
+from interaction_router.application.queries import Queries
+from interaction_router.bootstrap import SystemClock, answering, delivery, embedded_file, intake_settings, kafka_log
+from interaction_router.channels.kit import Credentials
+from interaction_router.domain.errors import RetryableError
+from interaction_router.ports import Log, Memory, Tables
+from interaction_router.receivers.counts import Counts
+from interaction_router.receivers.gateways import Gateways
+from interaction_router.receivers.http import http_app, http_server
+from interaction_router.receivers.outbound import Gate
+from interaction_router.settings import Settings
+
+_LOGGER = logging.getLogger("interaction_router.receivers")
+
+Ready = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the receiver stands on."""
+
+    log: Log
+    tables: Tables
+    memory: Memory
+
+
+@asynccontextmanager
+async def _ground(settings: Settings) -> AsyncIterator[_Ground]:
+    """Have the servers, which need not answer yet, or a router on embedded storage in this very process."""
+    path = embedded_file(settings)
+    if path is not None:
+        async with answering(settings) as (log, tables):
+            with EmbeddedDatabase(path.with_suffix(".receivers.sqlite")) as database:
+                yield _Ground(log, tables, EmbeddedMemory(database, SystemClock()))
+        return
+    client = open_client(settings.redis)
+    try:
+        async with kafka_log(settings) as log:
+            tables = RedisTables(client, settings.namespace)
+            yield _Ground(log, tables, RedisMemory(client, settings.namespace))
+    finally:
+        await client.close()
+
+
+async def receive_http(settings: Settings, ready: Ready) -> None:
+    """Take webhooks until cancelled; `ready` hears where.
+
+    Raises:
+        FatalError: a topic is missing, or it cannot listen.
+    """
+    gateways = credentials_of(settings)
+    if not any(gateways.values()):
+        _LOGGER.warning("no_gateways")
+    async with AsyncExitStack() as stack:
+        ground = await stack.enter_async_context(_ground(settings))
+        await _look_at_topics(settings, ground.log)
+        taker = await stack.enter_async_context(delivery(settings, ground.log, "http"))
+        agents = Agents(ground.log)
+
+        async def look(tenant: str, agent_id: str | None, channel: str, party: str) -> Outlook:
+            # A question is rare: the agents' topic is read on for each, so that no answer is older than it has to be.
+            await agents.follow()
+            queries = Queries(ground.log, ground.tables)
+            return await outlook(
+                queries,
+                agents,
+                intake_settings(settings),
+                tenant=tenant,
+                agent_id=agent_id,
+                channel=channel,
+                party=party,
+            )
+
+        counts = Counts(lambda: taker.spooled)
+        app = http_app(
+            Gateways(gateways, settings.channels, taker, ground.memory, counts),
+            Gate(gateways, settings.channels, look),
+            counts,
+            SystemClock(),
+            public_url=settings.receivers.http.public_url,
+        )
+        at = settings.receivers.http
+        host, port, ended = await stack.enter_async_context(http_server(app, at.host, at.port))
+        ready(f"{host}:{port}")
+        await ended()
+
+
+def credentials_of(settings: Settings) -> Mapping[str, Mapping[str, Credentials]]:
+    """Return what each tenant's gateways are authentic by."""
+    return {
+        name: {
+            vendor: {key: secret.get_secret_value() for key, secret in keys.items()}
+            for vendor, keys in tenant.gateways.items()
+        }
+        for name, tenant in settings.tenants.items()
+    }
+
+
+async def _look_at_topics(settings: Settings, log: Log) -> None:
+    """Refuse to start where a topic is missing; a broker that is away may come back."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await check_topics(log, settings.channels)
+    except (RetryableError, TimeoutError) as error:
+        _LOGGER.warning("kafka_away_at_start", extra={"error": type(error).__name__})

@@ -1,0 +1,278 @@
+"""Telephone switches: sessions, and the interactions that they are."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from interaction_router.channels.asterisk import Asterisk
+from interaction_router.channels.calls import Calls, Line, party_of
+from interaction_router.channels.freeswitch import FreeSwitch
+from interaction_router.channels.unsent import events_of
+from interaction_router.wire.interactions import parse_interaction
+from tests.unit.channels import switches as sw
+from tests.unit.channels.switches import AGENT, AT_MS, CUSTOMER, OTHER_AGENT, OWN, Event
+
+SAMPLES = Path(os.environ.get("PAYLOADS", Path(__file__).parents[4] / "shared" / "payloads"))
+LINE = Line("acme", "asterisk", re.compile(r"\d{2,6}"), agents={AGENT: "thandi", OTHER_AGENT: "ben"})
+IN, OUT = ("inbound", CUSTOMER, OWN), ("outbound", AGENT, CUSTOMER)
+Machine = Asterisk | FreeSwitch
+
+
+def take(machine: Machine, events: Sequence[Event], *, at_ms: int = AT_MS) -> list[dict[str, Any]]:
+    """Give a session to a machine, an event a second."""
+    told = [fields for index, event in enumerate(events) for fields in machine.take(event, at_ms + index * 1000)]
+    return checked(told)
+
+
+def checked(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every record is one that intake takes, and names the party that its call had from the start."""
+    parties: dict[str, object] = {}
+    for fields in told:
+        parse_interaction(orjson.dumps(fields), channel_of_topic="voice")
+        party = (fields["direction"], party_of(fields))
+        assert parties.setdefault(fields["interaction_id"], party) == party
+    return list(told)
+
+
+def steps(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str | None]]:
+    return [(fields["interaction_id"], fields["status"], fields.get("agent_id")) for fields in told]
+
+
+_SESSIONS: list[tuple[type[Machine], Sequence[Event], tuple[str, str, str], list[tuple[str, str | None]]]] = [
+    (Asterisk, sw.INBOUND, IN, [("ringing", None), ("answered", "thandi"), ("ended", None)]),
+    (Asterisk, sw.OUTBOUND, OUT, [("ringing", "thandi"), ("answered", "thandi"), ("ended", "thandi")]),
+    (Asterisk, sw.CLICK_TO_CALL, OUT, [("ringing", "thandi"), ("answered", "thandi"), ("ended", "thandi")]),
+    (
+        Asterisk, sw.BLIND_TRANSFER, IN,
+        [("ringing", None), ("answered", "thandi"), ("answered", "ben"), ("ended", None)],
+    ),
+    (FreeSwitch, sw.ESL_INBOUND, IN, [("ringing", None), ("answered", "thandi"), ("ended", None)]),
+    (FreeSwitch, sw.ESL_OUTBOUND, OUT, [("ringing", "thandi"), ("answered", "thandi"), ("ended", "thandi")]),
+    (FreeSwitch, sw.ESL_CLICK_TO_CALL, OUT, [("ringing", "thandi"), ("answered", "thandi"), ("ended", "thandi")]),
+    (
+        FreeSwitch, sw.ESL_BLIND_TRANSFER, IN,
+        [("ringing", None), ("answered", "thandi"), ("answered", "ben"), ("ended", None)],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "session", "sides", "expected"), _SESSIONS)
+def test_a_call_is_one_interaction(
+    kind: type[Machine], session: Sequence[Event], sides: tuple[str, str, str], expected: list[tuple[str, str | None]]
+) -> None:
+    told = take(kind(LINE), session)
+    call_id = "1" if kind is Asterisk else "a"
+    assert steps(told) == [(call_id, status, agent) for status, agent in expected]
+    assert {(fields["direction"], fields["from"], fields["to"]) for fields in told} == {sides}
+    assert told[-1]["duration_s"] > 0
+    assert take(kind(LINE), session) == told
+    twice = [event for event in session for _ in range(2)]
+    assert steps(take(kind(LINE), twice)) == steps(told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "session", "customers", "consultation"),
+    [(Asterisk, sw.ATTENDED_TRANSFER, "1", "5"), (FreeSwitch, sw.ESL_ATTENDED_TRANSFER, "a", "e")],
+)
+def test_a_consultation_becomes_the_customers_call(
+    kind: type[Machine], session: Sequence[Event], customers: str, consultation: str
+) -> None:
+    told = take(kind(LINE), session)
+    assert [status for call, status, _ in steps(told) if call == consultation] == ["ringing", "answered", "ended"]
+    assert [step[1:] for step in steps(told) if step[0] == customers] == [
+        ("ringing", None),
+        ("answered", "thandi"),
+        ("answered", "ben"),
+        ("ended", None),
+    ]
+    quiet = Line("acme", "x", LINE.internal, internal_calls=False, agents=LINE.agents)
+    assert {call for call, _, _ in steps(take(kind(quiet), session))} == {customers}
+
+
+_UNANSWERED: list[tuple[type[Machine], Sequence[Event], str]] = [
+    (Asterisk, [sw.INBOUND[0], sw.hangup("1", "1")], "missed"),
+    (Asterisk, [*sw.INBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/101-2", "BUSY"), sw.hangup("2", "1"), sw.hangup("1", "1", "17")], "missed"),
+    (
+        Asterisk,
+        [*sw.INBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/101-2", "CHANUNAVAIL"), sw.hangup("2", "1", "20"),
+         sw.hangup("1", "1")],
+        "missed",
+    ),
+    (Asterisk, [sw.INBOUND[0], sw.hangup("1", "1", "34", "No circuit")], "failed"),
+    (Asterisk, [*sw.OUTBOUND[:3], sw.hangup("2", "1"), sw.hangup("1", "1")], "cancelled"),
+    *(
+        (Asterisk,
+         [*sw.OUTBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/c-2", status), sw.hangup("2", "1"), sw.hangup("1", "1")],
+         expected)
+        for status, expected in (
+            ("BUSY", "missed"), ("NOANSWER", "missed"), ("CANCEL", "cancelled"), ("CONGESTION", "failed"),
+        )
+    ),
+    (FreeSwitch, [sw.ESL_INBOUND[0], sw.complete("a", "ORIGINATOR_CANCEL")], "missed"),
+    (FreeSwitch, [*sw.ESL_INBOUND[:3], sw.complete("b", "UNALLOCATED_NUMBER"), sw.complete("a")], "missed"),
+    (FreeSwitch, [sw.ESL_INBOUND[0], sw.complete("a", "NO_ROUTE_DESTINATION")], "failed"),
+    *(
+        (FreeSwitch, [*sw.ESL_OUTBOUND[:2], sw.complete("b", cause), sw.complete("a", cause)], expected)
+        for cause, expected in (
+            ("USER_BUSY", "missed"), ("NO_ANSWER", "missed"), ("ORIGINATOR_CANCEL", "cancelled"),
+            ("NORMAL_CLEARING", "cancelled"), ("NETWORK_OUT_OF_ORDER", "failed"),
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "session", "status"), _UNANSWERED)
+def test_what_becomes_of_a_call_that_nobody_answers(kind: type[Machine], session: Sequence[Event], status: str) -> None:
+    told = take(kind(LINE), session)
+    assert [fields["status"] for fields in told] == ["ringing", status]
+    assert "duration_s" not in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "event"),
+    [
+        (Asterisk(LINE), sw.channel("1", "1", "PJSIP/c-1", state="4", caller="<unknown>", exten="s")),
+        (FreeSwitch(LINE), sw.created("a", "inbound", "", "")),
+        (FreeSwitch(LINE), sw.created("a", "inbound", CUSTOMER, "", Caller_Privacy_Hide_Number="true")),
+    ],
+)
+def test_a_withheld_number_is_null(machine: Machine, event: Event) -> None:
+    (fields,) = take(machine, [event])
+    assert (fields["direction"], fields["from"], fields["to"]) == ("inbound", None, None)
+
+
+def test_a_call_that_the_switch_makes_to_a_customer() -> None:
+    session = [
+        sw.created("a", "outbound", OWN, CUSTOMER),
+        sw.answered("a", "outbound"),
+        sw.created("b", "outbound", CUSTOMER, AGENT, Other_Leg_Unique_ID="a"),
+        sw.bridged("a", "b"),
+        sw.complete("b"),
+        sw.complete("a"),
+    ]
+    told = take(FreeSwitch(LINE), session)
+    assert steps(told) == [
+        ("a", "ringing", None),
+        ("a", "answered", None),
+        ("a", "answered", "thandi"),
+        ("a", "ended", None),
+    ]
+    assert {(fields["direction"], fields["to"]) for fields in told} == {("outbound", CUSTOMER)}
+
+
+def test_the_switchs_own_time_is_taken() -> None:
+    event = {**sw.INBOUND[0], "timestamp": "1795335330.120456"}
+    assert take(Asterisk(LINE), [event], at_ms=0)[0]["occurred_at"] == "2026-11-22T08:15:30.120Z"
+    event = {**sw.ESL_INBOUND[0], "event-date-timestamp": "1795335330120456"}
+    assert take(FreeSwitch(LINE), [event], at_ms=0)[0]["occurred_at"] == "2026-11-22T08:15:30.120Z"
+
+
+def row(leg: str, call: str, name: str, **more: str) -> Event:
+    return {"channel": name, "uniqueid": leg, "linkedid": call, "duration": "00:01:00", **more}
+
+
+_RUNNING = [
+    row("1", "1", "PJSIP/carrier-1", calleridnum=CUSTOMER, exten=OWN, bridgeid="b"),
+    row("2", "1", "PJSIP/101-2", calleridnum="101", bridgeid="b"),
+]
+
+
+def test_what_runs_when_the_receiver_comes_is_told() -> None:
+    machine = Asterisk(LINE)
+    machine.begin_resume()
+    told = checked(machine.end_resume(_RUNNING, AT_MS + 60_000))
+    assert steps(told) == [("1", "ringing", None), ("1", "answered", "thandi")]
+    assert told[0]["occurred_at"] == "2026-11-22T08:15:30.000Z"
+    assert steps(take(machine, [sw.hangup("2", "1"), sw.hangup("1", "1")])) == [("1", "ended", None)]
+
+
+def test_what_ended_while_nobody_heard_ends_with_a_note() -> None:
+    machine = Asterisk(LINE)
+    take(machine, sw.INBOUND[:10])
+    take(machine, [sw.channel("7", "7", "PJSIP/carrier-7", state="4", caller="0831112222", exten=OWN)])
+    machine.begin_resume()
+    new = sw.channel("8", "8", "PJSIP/carrier-8", state="4", caller="0833333333", exten=OWN)
+    assert steps(take(machine, [new])) == [("8", "ringing", None)]
+    told = checked(machine.end_resume(_RUNNING, AT_MS + 60_000))
+    assert steps(told) == [("7", "missed", None)]
+    assert told[0]["metadata"] == {"gap": "its end was not seen"}
+    assert steps(take(machine, [sw.hangup("2", "1"), sw.hangup("1", "1"), sw.hangup("8", "8")]))[-1][1] == "missed"
+
+
+def test_what_ends_while_it_is_listed_stays_ended() -> None:
+    machine = Asterisk(LINE)
+    machine.begin_resume()
+    take(machine, [sw.hangup("1", "1"), sw.hangup("2", "1")])
+    assert machine.end_resume(_RUNNING, AT_MS) == []
+
+
+def test_freeswitch_lists_what_runs() -> None:
+    rows = [
+        {"uuid": "b", "direction": "outbound", "call_uuid": "a", "cid_num": CUSTOMER, "dest": AGENT, "callstate": "ACTIVE",
+         "created_epoch": "1795335330"},
+        {"uuid": "a", "direction": "inbound", "call_uuid": "a", "cid_num": CUSTOMER, "dest": OWN, "callstate": "ACTIVE",
+         "created_epoch": "1795335320"},
+    ]  # fmt: skip
+    machine = FreeSwitch(LINE)
+    machine.begin_resume()
+    told = checked(machine.end_resume(rows, AT_MS + 60_000))
+    assert steps(told) == [("a", "ringing", None), ("a", "answered", "thandi")]
+    machine.begin_resume()
+    assert steps(checked(machine.end_resume([], AT_MS + 90_000))) == [("a", "ended", None)]
+
+
+def cdr(leg: str, disposition: str, **more: str) -> Event:
+    return sw.ami("Cdr", Uniqueid=leg, Source=CUSTOMER, Destination=OWN, Disposition=disposition, **more)
+
+
+def test_a_call_that_was_not_seen_is_told_by_its_record() -> None:
+    told = take(Asterisk(LINE), [cdr("9", "ANSWERED", BillableSeconds="42")])
+    assert steps(told) == [("9", "ringing", None), ("9", "answered", None), ("9", "ended", None)]
+    assert (told[-1]["duration_s"], told[-1]["metadata"]["gap"]) == (42.0, "told by its record only")
+    assert steps(take(Asterisk(LINE), [cdr("9", "NO ANSWER")]))[-1] == ("9", "missed", None)
+
+
+def test_the_record_of_a_call_that_was_seen_says_nothing_new() -> None:
+    record = cdr("1", "ANSWERED", BillableSeconds="9")
+    for session in (sw.INBOUND, sw.INBOUND[:10]):
+        assert take(Asterisk(LINE), [*session, record]) == take(Asterisk(LINE), session)
+
+
+def test_of_too_many_calls_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interaction_router.channels.calls._CALLS_LIMIT", 2)
+    calls = Calls(LINE)
+    told = []
+    for call in "abc":
+        told += calls.leg(call, call, at_ms=AT_MS)
+        told += calls.ring(call, caller=CUSTOMER, callee=OWN, at_ms=AT_MS)
+    assert steps(told)[-2:] == [("a", "missed", None), ("c", "ringing", None)]
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")
+def test_the_sample_of_an_asterisk_of_before_version_12() -> None:
+    """A phone is rung, then dials another: without Linkedid, and through halves of a Local channel."""
+    events = list(events_of((SAMPLES / "08_asterisk_ami_originate_call.txt").read_bytes()))
+    told = take(Asterisk(LINE), events)
+    assert [step[:2] for step in steps(told)] == [
+        ("1414510600.0", "ringing"),
+        ("1414510600.0", "answered"),
+        ("1414510600.0", "ended"),
+    ]
+    assert {(fields["from"], fields["to"]) for fields in told} == {("259", "254")}
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")
+def test_the_sample_of_freeswitch() -> None:
+    (event, *_) = events_of((SAMPLES / "09_freeswitch_esl_channel_create.txt").read_bytes())
+    (fields,) = take(FreeSwitch(LINE), [event])
+    assert (fields["interaction_id"], fields["from"], fields["to"]) == (
+        "d0b1da34-a727-11e4-9728-6f83a2e5e50a",
+        "100",
+        "101",
+    )
+    assert fields["occurred_at"] == "2015-01-28T18:00:44.671Z"
