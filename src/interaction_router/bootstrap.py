@@ -1,14 +1,17 @@
 """The only wiring: settings to clients to application objects."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
+
+from prometheus_client import CollectorRegistry
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
@@ -17,16 +20,21 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.examination import examine_progress
+from interaction_router.adapters.failpoints import Failpoints
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, check_topics
+from interaction_router.adapters.measured import MeasuredLog, MeasuredStage, MeasuredTables
+from interaction_router.adapters.probes import Probes, serving
+from interaction_router.adapters.prometheus import Meters
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.adapters.spool import DiskSpool
 from interaction_router.application.delivery import Delivery
 from interaction_router.application.diagnosis import Check, failed
+from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -40,16 +48,20 @@ from interaction_router.application.intake import (
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Clock, Log, Stage, Tables, Upkeep
+from interaction_router.ports import Clock, Log, Observer, Stage, Tables, Upkeep
 from interaction_router.settings import Settings
+from interaction_router.settings.failpoints import parse_failpoints
 from interaction_router.wire.addresses import canonical_contact_address, canonical_own_addresses
 
-COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS})
+_LOGGER = logging.getLogger("interaction_router.bootstrap")
+COMPACTED = frozenset({AGENTS, STATE, SNAPSHOTS, HANDLED})
 _AGENTS_EVERY_S = 0.25
 _TICK_EVERY_S = 1.0
+_PULSE_EVERY_S = 0.5
 _PATIENCE = timedelta(seconds=60)
 
 
@@ -98,10 +110,11 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def build_router(settings: Settings, log: Log, tables: Tables, clock: Clock) -> Router:
+async def build_router(
+    settings: Settings, log: Log, tables: Tables, clock: Clock, observer: Observer = UNOBSERVED
+) -> Router:
     """Return the router on a log whose topics are there; the agents are read to their end."""
     partitions = await log.partitions(LOG)
-    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
     agents = Agents(log)
     await agents.follow()
     intake = IntakeStage(
@@ -110,15 +123,17 @@ async def build_router(settings: Settings, log: Log, tables: Tables, clock: Cloc
         Hints(tables, clock, partitions=partitions),
         intake_settings(settings),
         partitions=partitions,
-        lineages={stream: await log.lineage(stream) for stream in _raw_streams(settings)},
+        lineages={stream: await log.lineage(stream) for stream in raw_streams(settings)},
+        observer=observer,
     )
     assignment = AssignmentStage(
         log,
         tables,
         clock,
-        Views(namespace=settings.namespace, partitions=partitions, lineage=lineage),
+        await views_of(settings, log),
         policy=policy_of(settings),
         cache_rows=max(100, settings.worker.cache_rows // partitions),
+        observer=observer,
     )
     return Router(log, tables, clock, intake, assignment, agents)
 
@@ -153,15 +168,17 @@ def intake_settings(settings: Settings) -> IntakeSettings:
         default_region=settings.default_region,
         tenants=tenants,
         unqualified=settings.unqualified,
+        inputs=settings.inputs_namespace,
     )
 
 
 def streams(settings: Settings) -> tuple[str, ...]:
-    """Return every stream of the router."""
-    return (*_raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
+    """Return every stream that a router needs."""
+    return (*raw_streams(settings), AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS)
 
 
-def _raw_streams(settings: Settings) -> tuple[str, ...]:
+def raw_streams(settings: Settings) -> tuple[str, ...]:
+    """Return the streams that intake reads."""
     return (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
 
 
@@ -191,7 +208,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
     with EmbeddedDatabase(path) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
         partitions = await _partitions_of(log, settings)
-        for stream in streams(settings):
+        for stream in (*streams(settings), HANDLED):
             await log.create(stream, partitions, compacted=stream in COMPACTED)
         router = await build_router(settings, log, tables, clock)
         shell = EmbeddedShell(log, router.stages(), batch=settings.worker.batch_records)
@@ -209,7 +226,7 @@ async def embedded_router(settings: Settings, clock: Clock | None = None) -> Asy
 @asynccontextmanager
 async def kafka_log(settings: Settings) -> AsyncIterator[KafkaLog]:
     """Have the log on Kafka as long as the context lasts; it connects at its first call."""
-    log = KafkaLog(client_options(settings.kafka), settings.namespace)
+    log = KafkaLog(client_options(settings.kafka), settings.namespace, inputs=settings.inputs_namespace)
     try:
         yield log
     finally:
@@ -231,32 +248,55 @@ async def redis_tables(settings: Settings) -> AsyncIterator[RedisTables]:
 async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callable[[int], None]) -> None:
     """Run the stages of these roles on Kafka and Redis until cancelled; then finish what is under way.
 
-    `ready` hears how many partitions the worker has, once each of its roles has been given its own.
+    `ready` hears how many partitions the worker has, once each of its roles has been given its own and has taken them
+    over.
     """
-    assigned: dict[str, int] = {}
+    had: dict[str, int] = {}
 
-    def on_assigned(role: str, partitions: int) -> None:
-        first = role not in assigned
-        assigned[role] = partitions
-        if first and len(assigned) == len(roles):
-            ready(assigned.get("assignment", partitions))
+    def on_ready(role: str, partitions: int) -> None:
+        first = role not in had
+        had[role] = partitions
+        if first and len(had) == len(roles):
+            ready(had.get("assignment", partitions))
 
+    meters, watch, clock = Meters(CollectorRegistry()), time.perf_counter, SystemClock()
     async with kafka_log(settings) as log, redis_tables(settings) as tables:
         await check_topics(log, settings.channels)
-        router = await build_router(settings, log, tables, SystemClock())
-        shell = FaustShell(_shell_options(settings), router.stages(roles), on_assigned=on_assigned)
-        timers = asyncio.create_task(router.run_timers(roles), name="timers")
-        timers.add_done_callback(lambda task: None if task.cancelled() else shell.stop())
-        running = asyncio.create_task(shell.run(), name="shell")
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            shell.stop()
-            await running
-        finally:
-            timers.cancel()
+        measured = MeasuredLog(log, meters, watch), MeasuredTables(tables, meters, watch)
+        observer = _observer(settings, meters)
+        router = await build_router(settings, *measured, clock, observer)
+        stages = {role: MeasuredStage(stage, role, meters, watch) for role, stage in router.stages(roles).items()}
+        shell = FaustShell(_shell_options(settings), stages, on_ready=on_ready, observer=observer)
+        probes = Probes(shell, meters, clock, stall_limit_s=settings.worker.stall_limit.total_seconds())
+        with serving(settings.worker, probes.pages()):
+            await _run_shell(shell, router.run_timers(roles), _every(_PULSE_EVERY_S, probes.pulse))
+
+
+def _observer(settings: Settings, meters: Meters) -> Observer:
+    """Return who hears what the stages do: the meters alone, where no test wants the worker to die."""
+    if settings.failpoints is None:
+        return meters
+    _LOGGER.warning("failpoints_set", extra={"failpoints": settings.failpoints})
+    return Failpoints(parse_failpoints(settings.failpoints), meters)
+
+
+async def _run_shell(shell: FaustShell, *timers: Coroutine[None, None, None]) -> None:
+    """Run the shell until it ends or this is cancelled; a timer that ends, ends the shell."""
+    beside = [asyncio.create_task(timer, name="timers") for timer in timers]
+    for task in beside:
+        task.add_done_callback(lambda task: None if task.cancelled() else shell.stop())
+    running = asyncio.create_task(shell.run(), name="shell")
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        shell.stop()
+        await running
+    finally:
+        for task in beside:
+            task.cancel()
+    for task in beside:
         with suppress(asyncio.CancelledError):
-            await timers
+            await task
 
 
 @asynccontextmanager
@@ -288,6 +328,7 @@ def _shell_options(settings: Settings) -> ShellOptions:
     return ShellOptions(
         client=client_options(kafka),
         namespace=settings.namespace,
+        inputs=settings.inputs_namespace,
         session_timeout_ms=milliseconds(kafka.session_timeout),
         heartbeat_interval_ms=milliseconds(kafka.heartbeat_interval),
         group_instance_id=kafka.group_instance_id,
@@ -324,7 +365,7 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
     if settings.embedded.data_dir is not None:
         with EmbeddedDatabase(_existing_file(settings)) as database:
             log = EmbeddedLog(database, SystemClock())
-            views = await _views(settings, log)
+            views = await views_of(settings, log)
             yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
         return
     # A flip of many rows takes long, and its answer is worth waiting for.
@@ -334,7 +375,7 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
             tables = RedisTables(client, settings.namespace)
             await tables.check()
             upkeep = RedisUpkeep(client, settings.namespace)
-            yield State(kafka, tables, upkeep, await _views(settings, kafka), shared=True)
+            yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
     finally:
         await client.close()
 
@@ -349,10 +390,19 @@ def scratch() -> Iterator[tuple[Tables, Upkeep]]:
         yield EmbeddedTables(database), EmbeddedUpkeep(database)
 
 
-async def _views(settings: Settings, log: Log) -> Views:
-    partitions = await log.partitions(LOG)
-    lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
-    return Views(namespace=settings.namespace, partitions=partitions, lineage=lineage)
+async def lineage_of(log: Log) -> str:
+    """Return what names the internal log as a whole: its two topics."""
+    return f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
+
+
+async def views_of(settings: Settings, log: Log) -> Views:
+    """Return what makes the views of this router's outcomes."""
+    return Views(
+        namespace=settings.namespace,
+        partitions=await log.partitions(LOG),
+        lineage=await lineage_of(log),
+        inputs=settings.inputs_namespace,
+    )
 
 
 @asynccontextmanager

@@ -1,10 +1,14 @@
 """What the application needs of the outside: the log and the tables, each with an embedded and a real adapter."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from interaction_router.domain.events import Outcome
 from interaction_router.domain.rows import RowKey
+
+T = TypeVar("T")
 
 
 class Outgoing(NamedTuple):
@@ -235,6 +239,67 @@ class Clock(Protocol):
         ...
 
 
+Gap = Literal[
+    "polled",
+    "rows_loaded",
+    "decided",
+    "outcomes_produced",
+    "outcomes_acknowledged",
+    "updates_acknowledged",
+    "sends_acknowledged",
+    "tables_sent",
+    "tables_applied",
+    "state_written",
+    "intake_polled",
+    "intake_read",
+    "intake_produced",
+    "intake_before_merge",
+    "intake_appended",
+    "committed",
+    "takeover_begun",
+    "takeover_told",
+    "takeover_applied",
+    "takeover_state_written",
+    "taken_over",
+]
+"""Every gap between two effects: of a batch of assignment, of one of intake, of a takeover. Docs: `telemetry.GAPS`."""
+
+
+class Observer(Protocol):
+    """Hears what the stages do, a call a batch or an effect, and decides nothing by it."""
+
+    async def reached(self, gap: Gap, at: int | str) -> None:
+        """Take note that everything before the gap is done; `at` is the partition, of intake with its stream.
+
+        Raises: whatever a test lets happen there.
+        """
+        ...
+
+    async def during(self, gap: Gap, effect: Awaitable[T]) -> T:
+        """Return what the effect returns; the gap is between its request and its answer."""
+        ...
+
+    def decided(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of a batch's outcomes, once they stand."""
+        ...
+
+    def looked_up(self, *, hits: int, misses: int) -> None:
+        """Take note of rows that were wanted: in memory, and not."""
+        ...
+
+    def cached(self, partition: int, rows: int) -> None:
+        """Take note of how many rows of the partition are in memory."""
+        ...
+
+    def taking_over(self) -> AbstractContextManager[None]:
+        """Measure a takeover, which is what the context does."""
+        ...
+
+    def ticked(self, conversations: int) -> None:
+        """Take note of a tick for so many conversations."""
+        ...
+
+
 class Stage(Protocol):
     """What a shell drives: it hands over each partition's records in order, a batch at a time.
 
@@ -253,6 +318,10 @@ class Stage(Protocol):
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Return where the stage itself knows to start, None where the shell's own committed offset does."""
+        ...
+
+    def progress(self, stream: str, partition: int) -> int:
+        """Return a number that changes whenever a long call for the partition, such as a takeover, gets on."""
         ...
 
     def forget(self, stream: str, partition: int) -> None:

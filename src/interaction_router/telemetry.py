@@ -1,14 +1,224 @@
-"""Log set-up: structured events on standard error, by name, with ids and never with personal data."""
+"""What operators see: every log event and every metric, named and captioned once, and the set-up of logs.
+
+Events are structured lines on standard error, by name, with ids and never with personal data.
+"""
 
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import orjson
 
+from interaction_router.ports import Gap
+
+EVENTS: Final[Mapping[str, str]] = {
+    "agent_record_refused": "A record of the agents' topic is no agent record and counts for nothing.",
+    "call_not_recalled": "A receiver could not look up whose call an event is of.",
+    "call_not_remembered": "A receiver could not keep whose call an event is of.",
+    "calls_forgotten": "What a receiver kept of running calls cannot be understood; it begins anew.",
+    "calls_lost": "A receiver of calls ends, and what it has heard cannot be stored.",
+    "calls_wait": "What a receiver has heard of calls cannot be stored for now; it is tried again.",
+    "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
+    "event_not_stored": "Neither Kafka nor the spool has taken an event; its sender has been told to send it again.",
+    "failpoints_set": "The setting `failpoints` is set: this worker is to die, hang or fail. Never so in production.",
+    "goes_on": "What was away is back: all partitions go on.",
+    "imap_connected": "A mailbox's folder is read from `uid` on.",
+    "imap_lost": "The connection to a mailbox is lost, or could not be made; it is made again.",
+    "imap_refused": "A mail server refuses the user or the password.",
+    "imap_renumbered": "A mail server has numbered a folder anew; mail is taken again since the day before the last one.",
+    "kafka_away_at_start": "A receiver starts while Kafka does not answer.",
+    "mail_not_stored": "Neither Kafka nor the spool has taken a mail; its sender keeps it.",
+    "mail_taken": "A mail is stored.",
+    "no_gateways": "`receive http` serves no tenant's gateway.",
+    "partition_retried": "A partition tries again what a server has not answered.",
+    "payload_reader_failed": "A vendor's payload could not be read, by a fault of the program.",
+    "producer_replaced": "The fate of an append is unknown: nothing more is sent by the producer that it was with.",
+    "request_failed": "A request was not answered, by a fault of the program.",
+    "request_failed_at": "Where it failed.",
+    "request_not_authentic": "A request was refused for its credentials or signature.",
+    "smtp_failed": "A mail was not taken, by a fault of the program; its sender keeps it.",
+    "spool_drained": "Kafka has taken records of the spool.",
+    "spool_waits": "Kafka does not take the spool's records yet.",
+    "spooling": "Kafka does not take records; the spool does.",
+    "stop_cut_short": "The stop took too long; what is left ends with the process.",
+    "switch_connected": "A telephone switch is heard, and the calls that run are known.",
+    "switch_gap": "A telephone switch was not heard for so long; a call may have come and gone unnoticed.",
+    "switch_lost": "The connection to a telephone switch is lost, or could not be made; it is made again.",
+    "switch_not_listed": "A telephone switch does not list the calls that run, so that a gap cannot be closed.",
+    "takeover": "A partition is taken over: `next` is the offset in the internal log from where it is decided on.",
+    "waiting": "Partitions wait for a server that is away; told once, until `goes_on`.",
+    "web_port_taken": "Another program has the default port of health and metrics: this worker serves none.",
+    "web_serves": "Health and metrics are served at this address.",
+}
+"""Every log event by its name."""
+
+Kind = Literal["counter", "gauge", "histogram"]
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RECORDS: Final = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 10000.0)
+_TAKEOVER_SECONDS: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+PREFIX: Final = "interaction_router_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric; its name begins with `PREFIX`, that of a counter is told with `_total` behind it."""
+
+    name: str
+    kind: Kind
+    caption: str
+    labels: Sequence[str] = ()
+    buckets: Sequence[float] = ()
+
+
+_LANE = ("stage", "stream", "partition")
+READY: Final = Metric("ready", "gauge", "1 where the worker has its partitions and their takeovers are done, else 0.")
+PARTITIONS: Final = Metric(
+    "partitions", "gauge", "Partitions that the worker has, of all streams of the stage.", ("stage",)
+)
+LAG_RECORDS: Final = Metric("lag_records", "gauge", "Records that are there and not done.", _LANE)
+LAG_SECONDS: Final = Metric("lag_seconds", "gauge", "Age of the oldest record that is not done; 0 for none.", _LANE)
+STANDSTILL: Final = Metric(
+    "standstill_seconds", "gauge", "For how long the partition has had the same records and not got on.", _LANE
+)
+BATCH_RECORDS: Final = Metric("batch_records", "histogram", "Records of a batch.", ("stage",), _RECORDS)
+BATCH_SECONDS: Final = Metric(
+    "batch_seconds", "histogram", "Time of a batch, other partitions' turns included.", ("stage",), _SECONDS
+)
+STEP_SECONDS: Final = Metric(
+    "step_seconds",
+    "histogram",
+    "Time of a batch's step; `load` reads and parses, `apply` writes the tables; other partitions' turns included.",
+    ("stage", "step"),
+    _SECONDS,
+)
+DECISIONS: Final = Metric(
+    "decisions",
+    "counter",
+    "Records decided, by the rule of their first update; `none` has no update, `refused` became a dead letter.",
+    ("rule",),
+)
+DEAD_LETTERS: Final = Metric("dead_letters", "counter", "Records written to the dead letters.", ("stage", "code"))
+TAKEOVERS: Final = Metric("takeovers", "counter", "Takeovers of partitions, by their end.", ("result",))
+TAKEOVERS_RUNNING: Final = Metric("takeovers_running", "gauge", "Takeovers that are under way.")
+TAKEOVER_TIME: Final = Metric("takeover_seconds", "histogram", "Time of a takeover.", (), _TAKEOVER_SECONDS)
+CACHE_LOOKUPS: Final = Metric("cache_lookups", "counter", "Rows wanted, by whether they were in memory.", ("result",))
+CACHE_ROWS: Final = Metric("cache_rows", "gauge", "Rows in memory.")
+KAFKA_SECONDS: Final = Metric(
+    "kafka_seconds", "histogram", "Waits for Kafka, without the fetches of the shell.", ("call", "stream"), _SECONDS
+)
+REDIS_SECONDS: Final = Metric("redis_seconds", "histogram", "Waits for Redis.", ("call",), _SECONDS)
+UNAVAILABLE: Final = Metric("unavailable", "counter", "Calls that a server has not answered.", ("server", "code"))
+TICKS: Final = Metric("ticks", "counter", "Conversations that a tick was written for, since they may be idle.")
+
+METRICS: Final[Sequence[Metric]] = (
+    READY,
+    PARTITIONS,
+    LAG_RECORDS,
+    LAG_SECONDS,
+    STANDSTILL,
+    BATCH_RECORDS,
+    BATCH_SECONDS,
+    STEP_SECONDS,
+    DECISIONS,
+    DEAD_LETTERS,
+    TAKEOVERS,
+    TAKEOVERS_RUNNING,
+    TAKEOVER_TIME,
+    CACHE_LOOKUPS,
+    CACHE_ROWS,
+    KAFKA_SECONDS,
+    REDIS_SECONDS,
+    UNAVAILABLE,
+    TICKS,
+)
+"""Every metric, in the order of the reference page."""
+
+GAPS: Final[Mapping[Gap, str]] = {
+    "polled": "Assignment has a batch in hand; nothing is done.",
+    "rows_loaded": "The rows that the batch touches are loaded.",
+    "decided": "The batch is decided, in memory only.",
+    "outcomes_produced": "The outcomes are on their way; nobody has said that they stand.",
+    "outcomes_acknowledged": "The outcomes stand: from here on it is so.",
+    "updates_acknowledged": "Updates and dead letters are written.",
+    "sends_acknowledged": "What goes to other homes is in their logs.",
+    "tables_sent": "The rows are on their way to the tables; their answer is not read.",
+    "tables_applied": "The tables have the batch.",
+    "state_written": "The state topic has it; the position is not moved on.",
+    "intake_polled": "Intake has a batch in hand; nothing is done.",
+    "intake_read": "Its records are parsed, the owners of their endpoints looked up.",
+    "intake_produced": "Log records and dead letters are on their way.",
+    "intake_before_merge": "What came before a merge is appended, the merge is not.",
+    "intake_appended": "The batch is appended; the group's offset is not moved on.",
+    "committed": "The group's offsets are moved on.",
+    "takeover_begun": "A takeover has read nothing yet.",
+    "takeover_told": "It has repeated updates, dead letters and sends of outcomes that the tables lack.",
+    "takeover_applied": "It has folded some of them into the tables.",
+    "takeover_state_written": "It has written the state topic again.",
+    "taken_over": "The takeover is done; nothing is decided yet.",
+}
+"""The gaps between two effects; in each, the setting `failpoints` can let the process die, hang or fail."""
+
+STEPS: Final[Mapping[Gap, tuple[str, str]]] = {
+    "rows_loaded": ("assignment", "load"),
+    "decided": ("assignment", "decide"),
+    "outcomes_acknowledged": ("assignment", "outcomes"),
+    "updates_acknowledged": ("assignment", "updates"),
+    "sends_acknowledged": ("assignment", "sends"),
+    "tables_applied": ("assignment", "apply"),
+    "state_written": ("assignment", "state"),
+    "intake_read": ("intake", "read"),
+    "intake_appended": ("intake", "append"),
+}
+"""The steps that are measured: stage and step, by the gap that each ends at."""
+
+_INTRODUCTION: Final = """\
+# Metrics and log events
+
+Written by `interaction-router config docs metrics`; the text is in `src/interaction_router/telemetry.py`.
+
+A worker serves `/metrics` (Prometheus), `/livez` and `/readyz` on `worker.web_host` and `worker.web_port`; `/livez` and
+`/readyz` answer 200, or 503 with the reasons. A dashboard and alert rules are in `deploy/`, what to do about an alert in
+`docs/runbooks/`. The process's own memory, time and files (`process_*`) are there besides.
+"""
+
+_GAPS_SAY: Final = """\
+For tests of the program itself: `INTERACTION_ROUTER_FAILPOINTS='outcomes_acknowledged=die@3;tables_applied=hang'` lets
+a worker die (SIGKILL) the third time that it gets there, and hang the first time; `fail` lets a server not answer."""
+
+
+def full_name(metric: Metric) -> str:
+    """Return the name as Prometheus has it."""
+    return f"{PREFIX}{metric.name}{'_total' if metric.kind == 'counter' else ''}"
+
+
+def reference_page() -> str:
+    """Return the page of all metrics and log events, Markdown."""
+    lines = [_INTRODUCTION, "## Metrics", "", "| name | kind | labels | what it is |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        lines.append(f"| `{full_name(metric)}` | {metric.kind} | {labels} | {metric.caption} |")
+    lines += ["", "## Log events", "", "| event | what it says |", "|---|---|"]
+    lines += [f"| `{name}` | {caption} |" for name, caption in EVENTS.items()]
+    lines += ["", "## Gaps between effects", "", _GAPS_SAY, "", "| gap | what is so there |", "|---|---|"]
+    lines += [f"| `{name}` | {caption} |" for name, caption in GAPS.items()]
+    return "\n".join(lines) + "\n"
+
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_QUIET = ("aiokafka", "faust", "mode", "asyncio", "mail.log", "imapclient", "interaction_router.adapters.kafka")
-"""Libraries, of which some log addresses; Faust's services log their comings and goings under the modules of our subclasses."""
+_QUIET = (
+    "aiohttp",
+    "aiokafka",
+    "faust",
+    "mode",
+    "asyncio",
+    "mail.log",
+    "imapclient",
+    "interaction_router.adapters.kafka",
+)
+"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' modules."""
 
 
 class TextFormatter(logging.Formatter):

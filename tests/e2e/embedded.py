@@ -61,10 +61,17 @@ class Program:
         """Append a record behind the router's back."""
         self.place_bytes(stream, partition, key, orjson.dumps(fields))
 
-    def place_bytes(self, stream: str, partition: int, key: bytes | None, value: bytes) -> None:
+    def place_bytes(
+        self,
+        stream: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         async def append() -> None:
             async with opened_log(self.settings()) as log:
-                await log.append(stream, partition, [Outgoing(key, value)])
+                await log.append(stream, partition, [Outgoing(key, value, headers)])
 
         asyncio.run(append())
 
@@ -72,6 +79,13 @@ class Program:
         async def read() -> list[tuple[int, Received]]:
             async with opened_log(self.settings()) as log:
                 return [(each, record) for each in range(PARTITIONS) for record in await log.read(stream, each, 0)]
+
+        return asyncio.run(read())
+
+    def lineage(self, stream: str) -> str:
+        async def read() -> str:
+            async with opened_log(self.settings()) as log:
+                return await log.lineage(stream)
 
         return asyncio.run(read())
 

@@ -20,7 +20,7 @@ def test_apply_makes_storage_that_a_router_takes(program: Program) -> None:
     ran = program("topics", "apply", env=THREE)
     assert ran.code == 0
     assert "create router.internal.log with 3 partitions" in ran.out
-    assert len(ran.out.splitlines()) == 14
+    assert len(ran.out.splitlines()) == 15
     assert program("topics", "apply", env=THREE) == (0, "", "every topic is as it should be\n")
     program.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
     assert len(program("conversations", "list", "--tenant", "acme", "--json").json) == 1
@@ -48,6 +48,7 @@ def test_differences_are_faults(program: Program) -> None:
             "internal.log",
             "internal.outcomes",
             "internal.snapshots",
+            "internal.dlq.handled",
         )
     }
     assert {row["topic"] for row in program("topics", "diff", "--json", env=five).json} == {

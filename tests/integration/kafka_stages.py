@@ -31,6 +31,7 @@ class Recorder:
         self.batches: list[Batch] = []
         self.forgotten: list[int] = []
         self.starts: dict[int, int] = {}
+        self.steps: dict[int, int] = {}
         self.running: set[int] = set()
         self._act = act
 
@@ -54,6 +55,10 @@ class Recorder:
     async def committed(self, stream: str, partition: int) -> int | None:
         assert stream == STREAM
         return self.starts.get(partition)
+
+    def progress(self, stream: str, partition: int) -> int:
+        assert stream == STREAM
+        return self.steps.get(partition, 0)
 
     def forget(self, stream: str, partition: int) -> None:
         assert stream == STREAM
@@ -91,7 +96,7 @@ async def _write_down(bootstrap: str, namespace: str, notes: Path) -> None:
         shell = FaustShell(
             options(bootstrap, namespace, batch_records=50),
             {"test": Recorder(note)},
-            on_assigned=lambda role, partitions: print(f"ready {role} {partitions}", flush=True),
+            on_ready=lambda role, partitions: print(f"ready {role} {partitions}", flush=True),
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, shell.stop)
         await shell.run()

@@ -64,7 +64,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def shell_of(broker: Broker, namespace: str, stage: Recorder, **changes: float) -> FaustShell:
     return FaustShell(
-        options(broker.bootstrap, namespace, **changes), {"test": stage}, on_assigned=lambda _role, _partitions: None
+        options(broker.bootstrap, namespace, **changes), {"test": stage}, on_ready=lambda _role, _partitions: None
     )
 
 
@@ -241,7 +241,7 @@ async def test_two_roles_in_one_process_are_two_groups(broker: Broker, namespace
     ready: dict[str, int] = {}
     async with topic(broker.bootstrap, namespace, each=100):
         shell = FaustShell(
-            options(broker.bootstrap, namespace), {"intake": first, "assignment": second}, on_assigned=ready.__setitem__
+            options(broker.bootstrap, namespace), {"intake": first, "assignment": second}, on_ready=ready.__setitem__
         )
         async with running(shell):
             await until(lambda: first.handled() == second.handled() == 100 * PARTITIONS)

@@ -17,7 +17,7 @@ from tests.servers.addresses import free_port
 CHANNELS = ("voice", "sms")
 STREAMS = {
     "interactions.voice.v1", "interactions.sms.v1", "contacts.v1", "agents.v1", "commands.v1", "conversations.v1",
-    "conversations.state.v1", "dlq.v1", "internal.log", "internal.outcomes", "internal.snapshots",
+    "conversations.state.v1", "dlq.v1", "internal.log", "internal.outcomes", "internal.dlq.handled", "internal.snapshots",
 }  # fmt: skip
 
 

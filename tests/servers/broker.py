@@ -6,7 +6,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from tests.servers.addresses import LOOPBACK, answers, free_port
 from tests.servers.process import MissingServerError, Process, ServerError
@@ -26,9 +26,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{host}:{plain_port},{secured_listener}CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{plain_port}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -47,15 +47,35 @@ broker.heartbeat.interval.ms=300
 message.max.bytes=4194304
 """
 
+_SECURED = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={pem}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_{username}="{password}";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+
+
+class Secured(NamedTuple):
+    """How a broker is reached over TLS: `pem` has its key and certificates; one user may log in, PLAIN or SCRAM."""
+
+    pem: Path
+    username: str
+    password: str
+
 
 class Broker:
     """A broker whose ports and data stay the same over its lives.
 
-    Topics are not made by themselves; sessions of a group may be as short as one second.
+    Topics are not made by themselves; sessions of a group may be as short as one second. A `secured` one is reached
+    over TLS alone, with a login.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, secured: Secured | None = None) -> None:
         self.port = port or free_port()
+        self._secured = secured
+        self._plain_port = self.port if secured is None else free_port()
         self._folder = folder
         self._process: Process | None = None
 
@@ -122,22 +142,32 @@ class Broker:
         java = [_java(), *HEAP, "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{_jars()}/*"]
         self._folder.mkdir(parents=True, exist_ok=True)
         properties = self._folder / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=free_port(), data=self.data)
+        listener = "" if self._secured is None else f"SASL_SSL://{LOOPBACK}:{self.port}"
+        common = _PROPERTIES.format(
+            host=LOOPBACK,
+            plain_port=self._plain_port,
+            secured_listener=listener and f"{listener},",
+            advertised=listener and f",{listener}",
+            controller_port=free_port(),
+            data=self.data,
         )
+        secured = "" if self._secured is None else _SECURED.format(**self._secured._asdict())
+        properties.write_text(common + secured)
         log = self._folder / "broker.log"
-        _format(java, properties, log)
+        _format(java, properties, log, self._secured)
         return Process(
             "the broker",
             [*java, "kafka.Kafka", str(properties)],
             log=log,
-            ready=answers(self.port, _ARE_YOU_THERE),
+            ready=answers(self._plain_port, _ARE_YOU_THERE),
         )
 
 
-def _format(java: list[str], properties: Path, log: Path) -> None:
+def _format(java: list[str], properties: Path, log: Path, secured: Secured | None) -> None:
     command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
     options = ["--cluster-id", CLUSTER_ID, "--config", str(properties), "--ignore-formatted"]
+    if secured is not None:
+        options += ["--add-scram", f"SCRAM-SHA-512=[name={secured.username},password={secured.password}]"]
     with log.open("ab") as output:
         done = subprocess.run([*command, *options], stdout=output, stderr=output, check=False, timeout=START_LIMIT_S)
     if done.returncode != 0:

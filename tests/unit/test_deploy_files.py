@@ -1,5 +1,6 @@
 """The files that ship the program are right by the rules of what reads them, and agree with each other."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+
+from interaction_router.telemetry import METRICS, PREFIX, full_name
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -70,3 +74,45 @@ def test_the_pins_are_those_that_the_project_asks_for() -> None:
     ):
         name, version = re.sub(r"\[.*?\]", "", wanted).split("==")
         assert pins[name] == version, f"{wanted} is not in constraints.txt: run `make lock`"
+
+
+def test_every_alert_asks_for_metrics_that_there_are_and_names_its_runbook() -> None:
+    rules = YAML(typ="safe").load(ROOT / "deploy/prometheus/alerts.yml")["groups"][0]["rules"]
+    names = [rule["alert"] for rule in rules]
+    assert len(set(names)) == len(names) > 5
+    for rule in rules:
+        _asks_for_what_is_there(rule["expr"])
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        runbook = rule["annotations"]["runbook"]
+        # The flood of dead letters has its page with the command that ends it.
+        assert (ROOT / runbook).exists() or runbook == "docs/runbooks/poison-flood.md"
+
+
+def test_every_panel_of_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    panels = json.loads((ROOT / "deploy/grafana/interaction-router.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [
+        (column, row)
+        for panel in panels
+        for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for row in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(places)) == len(places), "panels lie over each other"
+    asked = {
+        name for panel in panels for target in panel["targets"] for name in _asks_for_what_is_there(target["expr"])
+    }
+    told = {f"{PREFIX}{metric.name}" for metric in METRICS}
+    assert told - asked == set(), "metrics that no panel shows"
+
+
+def _asks_for_what_is_there(expression: str) -> set[str]:
+    """Check the metrics and labels of an expression; return the metrics, without what Prometheus adds to a name."""
+    told = {full_name(metric): metric for metric in METRICS}
+    suffixed = {name + suffix: metric for name, metric in told.items() for suffix in ("_bucket", "_sum", "_count")}
+    assert expression.count("(") == expression.count(")")
+    found = set()
+    for name, labels in re.findall(r"(interaction_router_\w+)(?:\{(.*?)\})?", expression):
+        metric = told.get(name) or suffixed[name]
+        assert set(re.findall(r'(\w+)=~?"', labels)) <= {*metric.labels, "instance"}, name
+        found.add(f"{PREFIX}{metric.name}")
+    return found

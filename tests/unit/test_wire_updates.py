@@ -285,7 +285,9 @@ def test_an_erased_conversation_is_a_tombstone() -> None:
 def test_a_dead_letter_keeps_the_bytes_and_says_why() -> None:
     raw = Raw(b"\xffk", b"\x80{", (("traceparent", b"00"), ("x", b"\xfe")))
     refusal = refusal_of(RejectedError("schema_invalid", "has to be at most 512 characters", field="to.3"))
-    letter = dead_letter(raw, refusal, stage="intake", place=Place("interactions.sms.v1", 1, 77), namespace="router")
+    letter = dead_letter(
+        raw, refusal, stage="intake", place=Place("interactions.sms.v1", 1, 77), topic="router.interactions.sms.v1"
+    )
     assert (letter.key, letter.value) == (raw.key, raw.value)
     assert tuple(letter.headers[:2]) == raw.headers
     assert dict(letter.headers[2:]) == {

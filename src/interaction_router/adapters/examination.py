@@ -45,7 +45,7 @@ _SECTIONS = ("server", "memory", "persistence")
 async def examine_servers(settings: Settings) -> list[Check]:
     """Look at Kafka and Redis, at once, then at what they hold; an error of one part hides no other."""
     client = open_client(settings.redis)
-    log = KafkaLog(client_options(settings.kafka), settings.namespace)
+    log = KafkaLog(client_options(settings.kafka), settings.namespace, inputs=settings.inputs_namespace)
     tables = RedisTables(client, settings.namespace)
     try:
         parts = await asyncio.gather(
@@ -81,7 +81,7 @@ async def examine_progress(log: Log, tables: Tables) -> list[Check]:
 
 async def _examine_kafka(settings: Settings) -> list[Check]:
     options = client_options(settings.kafka)
-    plans = plan(settings.topics, settings.channels)
+    plans = plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
     streams = [each.stream for each in plans]
     facts = await survey(options, settings.namespace, streams=streams, roles=ROLES)
     checks = of_nodes(facts)

@@ -15,7 +15,7 @@ from interaction_router.domain.ids import Place
 from interaction_router.domain.messages import LogRecord, Origin
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
 from interaction_router.domain.turn import NotLoaded
-from interaction_router.ports import Log, Outgoing, Received, Tables
+from interaction_router.ports import Log, Observer, Outgoing, Received, Tables
 from interaction_router.wire.codec import decode_log_record
 
 Decided: TypeAlias = tuple[int, LogRecord, Decision, Origin | None]
@@ -41,8 +41,16 @@ class Standpoint:
 class Ownership:
     """One takeover of one partition: cache, position and expected offset. Any failure is the end of it."""
 
-    def __init__(
-        self, log: Log, tables: Tables, views: Views, at: Standpoint, *, cache_rows: int, doubted: Iterable[RowKey] = ()
+    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
+        self,
+        log: Log,
+        tables: Tables,
+        views: Views,
+        at: Standpoint,
+        *,
+        observer: Observer,
+        cache_rows: int,
+        doubted: Iterable[RowKey] = (),
     ) -> None:
         """Go on from where the takeover has brought the partition; `doubted` is what that wrote to the state topic."""
         self.partition = at.partition
@@ -54,7 +62,8 @@ class Ownership:
         self._lineage = at.lineage
         self._expected = at.expected
         self._outcome = at.outcome
-        self._store = RowStore(tables, at.partition, applied=at.applied, cache_rows=cache_rows)
+        self._observer = observer
+        self._store = RowStore(tables, at.partition, observer, applied=at.applied, cache_rows=cache_rows)
         self._doubted = set(doubted)
         self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
@@ -66,9 +75,11 @@ class Ownership:
         Raises: RetryableError when any step fails: then this object must not be used again, and the next takeover
         finds out what of it counts.
         """
+        await self._observer.reached("polled", self.partition)
         decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
         store, head = self._store, self._head
         await store.prepare([POLICY, *(key for record in decoded for key in first_rows(record))])
+        await self._observer.reached("rows_loaded", self.partition)
         for received, record in zip(records, decoded, strict=True):
             decided = None
             while decided is None:
@@ -123,14 +134,22 @@ class Ownership:
         """
         if not self._decided:
             return
+        observer, at = self._observer, self.partition
+        await observer.reached("decided", at)
         outcomes = await self._write_outcomes()
+        observer.decided(outcomes)
+        await observer.reached("outcomes_acknowledged", at)
         updates, letters = self._views.updates(self.partition, outcomes)
         await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
+        await observer.reached("updates_acknowledged", at)
         await append_batches(self._log, (LOG, self._views.sends(self.partition, outcomes)))
+        await observer.reached("sends_acknowledged", at)
         await self._apply(outcomes)
+        await observer.reached("tables_applied", at)
         changed, before = self._changed, self._before
         self._changed, self._before, self._decided = {}, {}, []
         await self._write_state(changed, before)
+        await observer.reached("state_written", at)
         self.next = outcomes[-1].offset + 1
 
     async def _write_outcomes(self) -> list[Outcome]:
@@ -152,7 +171,8 @@ class Ownership:
             outcomes.append(outcome)
             records += outcome_records(outcome)
         at = start + len(records)
-        offsets = await self._log.append(OUTCOMES, self.partition, records)
+        appending = self._log.append(OUTCOMES, self.partition, records)
+        offsets = await self._observer.during("outcomes_produced", appending)
         if offsets != list(range(start, at)):
             raise RetryableError(
                 "outcomes_displaced",
@@ -167,7 +187,8 @@ class Ownership:
         batch = writes(self._changed, self._before, self._policy())
         moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
         head_writes(batch, self._head, outcome=self._outcome, lineage=self._lineage, changed=moved)
-        applied = await self._tables.apply(self.partition, after=self._store.applied, applied=last, writes=batch)
+        applying = self._tables.apply(self.partition, after=self._store.applied, applied=last, writes=batch)
+        applied = await self._observer.during("tables_sent", applying)
         if applied != last:
             raise RetryableError(
                 "taken_over",

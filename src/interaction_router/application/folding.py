@@ -1,32 +1,25 @@
 """Folding the outcomes that count into tables of one's own: what is checked, and what a rebuild puts in place."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from interaction_router.application.fold import fold
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.rowstore import RowStore
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import HEAD, head_writes, read_head, writes
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.domain.events import AliasMade, Conflicted, Event, InteractionUpdated, Outcome, RowGone, RowPut
-from interaction_router.domain.evolve import Change, Get, evolve, touched
-from interaction_router.domain.rows import (
-    POLICY,
-    Conversation,
-    Head,
-    Policy,
-    Row,
-    RowKey,
-    contact_key,
-    conversation_key,
-    index_bucket,
-)
-from interaction_router.domain.turn import NotLoaded
+from interaction_router.domain.events import AliasMade, Conflicted, Outcome, RowGone, RowPut
+from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey, conversation_key
 from interaction_router.ports import Bounds, Log, Tables, Writes
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 BATCH: Final = 1000
 """Outcomes that are folded at once."""
+
+CACHE_ROWS: Final = 10_000
+"""Rows that are kept on the way: those of a partition come again and again."""
 
 TAIL: Final = 50
 """Records at the end of the outcomes among which there is a whole one."""
@@ -41,7 +34,8 @@ Gap = tuple[str, int, int]
 class Folding:
     """Brings tables that nobody else writes to any place of one partition's outcomes, and no further.
 
-    The log is not written, and nothing is told. `gaps` are events whose `seq` does not follow; `policies` are those
+    The log is not written, and nothing is told. `applied` is the log offset that is folded last, `outcome` where its
+    outcome ends, -1 for none; `gaps` are events whose `seq` does not follow; `policies` are those
     that were in force at any time since this began.
     """
 
@@ -58,8 +52,9 @@ class Folding:
         self._into = into
         self._lineage = lineage
         self._base = base
-        self._outcome = -1
+        self.outcome = -1
         self._head = Head()
+        self._store = RowStore(tables, into, UNOBSERVED, applied=-1, cache_rows=CACHE_ROWS)
         self._position = 0
         self._counting = Counting(-1)
         self._ahead: deque[tuple[Outcome, int]] = deque()
@@ -90,22 +85,19 @@ class Folding:
                 f"Outcomes of partition {self._partition} begin at {bounds.first}; {outcome + 1} is needed.",
                 "Retention has removed them, and there is no snapshot that goes on from there.",
             )
-        self._head, self._outcome, self.applied = head, outcome, applied
+        self._head, self.outcome, self.applied = head, outcome, applied
+        self._store = RowStore(self._tables, self._into, UNOBSERVED, applied=applied, cache_rows=CACHE_ROWS)
         self._position = outcome + 1
         self._counting = Counting(applied)
         self._ahead.clear()
-        policy = (await self._load({POLICY}))[POLICY]
+        (value,) = (await self._tables.load(self._into, [POLICY])).rows
+        policy = None if value is None else decode_row(value)
         self.policies = [policy if isinstance(policy, Policy) else Policy()]
 
     async def _standing(self) -> tuple[int, Head, int, str | None]:
         loaded = await self._tables.load(self._into, [], [HEAD])
         head, outcome, lineage = read_head(loaded.buckets[0])
         return loaded.applied, head, outcome, lineage
-
-    @property
-    def outcome(self) -> int:
-        """The offset of the outcome that is folded last, -1 for none."""
-        return self._outcome
 
     @property
     def log_time_ms(self) -> int:
@@ -146,78 +138,23 @@ class Folding:
 
     async def _fold(self, batch: Sequence[tuple[Outcome, int]]) -> None:
         outcomes = [outcome for outcome, _ in batch]
-        before = await self._rows_before(outcomes)
-        changed = await self._changes(outcomes, before)
-        policy = changed.get(POLICY, before.get(POLICY))
-        into = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
-        self._outcome = batch[-1][1]
-        head_writes(into, self._head, outcome=self._outcome, lineage=self._lineage, changed=self._move_head(outcomes))
+        try:
+            folded = await fold(self._store, outcomes, self._head)
+        except TypeError as error:
+            cause = f"The outcomes up to log offset {outcomes[-1].offset} do not follow from those before them."
+            raise FatalError("outcomes_inconsistent", cause, "Report it: it is a defect of this program.") from error
+        self.gaps += _gaps(outcomes, folded.before)
+        self.policies += [row for outcome in outcomes for row in _policies(outcome)]
+        into = writes(folded.changed, folded.before, folded.policy)
+        moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
+        self.outcome = batch[-1][1]
+        head_writes(into, self._head, outcome=self.outcome, lineage=self._lineage, changed=moved)
         last = outcomes[-1].offset
         if await self._tables.apply(self._into, after=self.applied, applied=last, writes=into) != last:
             cause = f"Somebody else makes partition {self._partition} anew as well."
             raise RetryableError("rebuilt_elsewhere", cause, "Let it end, then try again.")
         self.applied = last
-
-    async def _changes(self, outcomes: Iterable[Outcome], before: dict[RowKey, Row | None]) -> dict[RowKey, Row | None]:
-        """Return the rows that the outcomes change, as they leave them; a row that is missing in `before` is added."""
-        changed: dict[RowKey, Row | None] = {}
-
-        def get(key: RowKey) -> Row | None:
-            if key in changed:
-                return changed[key]
-            if key not in before:
-                raise NotLoaded((key,))
-            return before[key]
-
-        for outcome in outcomes:
-            for event in outcome.decision.events:
-                changed.update(await self._changes_of(event, outcome, get, before))
-        return changed
-
-    async def _changes_of(
-        self, event: Event, outcome: Outcome, get: Get, before: dict[RowKey, Row | None]
-    ) -> list[Change]:
-        while True:
-            try:
-                gaps, changes = _gap(get, event), _evolved(get, event, outcome)
-            except NotLoaded as missing:
-                before |= await self._load(set(missing.keys))
-                continue
-            self.gaps += gaps
-            self.policies += _policies(event)
-            return changes
-
-    def _move_head(self, outcomes: Iterable[Outcome]) -> set[tuple[str, int]]:
-        """Bring the head behind the outcomes; return whose watermarks have moved."""
-        moved = set()
-        for outcome in outcomes:
-            self._head.log_time_ms = outcome.decision.log_time_ms
-            if outcome.origin is not None:
-                origin = outcome.origin
-                self._head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
-                moved.add((origin.stream, origin.partition))
-        return moved
-
-    async def _rows_before(self, outcomes: Sequence[Outcome]) -> dict[RowKey, Row | None]:
-        """Load what the fold of the outcomes mostly reads, and what the rows that they replace were: two round trips."""
-        events = [event for outcome in outcomes for event in outcome.decision.events]
-        rows = await self._load({POLICY, *(key for event in events for key in touched(event))})
-        owners = {row.owner for row in rows.values() if isinstance(row, Conversation)}
-        further = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
-        for event in events:
-            if isinstance(event, InteractionUpdated):
-                row = rows.get(conversation_key(event.now.conversation_id))
-                if isinstance(row, Conversation):
-                    further.add(RowKey(index_bucket(row.owner), event.entry))
-        return rows | await self._load(further - rows.keys())
-
-    async def _load(self, keys: AbstractSet[RowKey]) -> dict[RowKey, Row | None]:
-        if not keys:
-            return {}
-        asked = list(keys)
-        loaded = await self._tables.load(self._into, asked)
-        values = zip(asked, loaded.rows, strict=True)
-        return {key: None if value is None else decode_row(value) for key, value in values}
+        self._store.applied_up_to(last)
 
 
 async def last_done(log: Log, partition: int, bounds: Bounds) -> int:
@@ -229,22 +166,32 @@ async def last_done(log: Log, partition: int, bounds: Bounds) -> int:
     return done
 
 
-def _evolved(get: Get, event: Event, outcome: Outcome) -> list[Change]:
-    try:
-        return evolve(get, event, log_time_ms=outcome.decision.log_time_ms, offset=outcome.offset)
-    except TypeError as error:
-        cause = f"The outcome of log offset {outcome.offset} does not follow from those before it."
-        raise FatalError("outcomes_inconsistent", cause, "Report it: it is a defect of this program.") from error
-
-
-def _gap(get: Get, event: Event) -> list[Gap]:
+def _gaps(outcomes: Iterable[Outcome], before: Mapping[RowKey, Row | None]) -> list[Gap]:
     """Tell where an event of a conversation is not the one after its last."""
-    if isinstance(event, RowPut | RowGone | Conflicted | AliasMade):
-        return []
-    row = get(conversation_key(event.now.conversation_id))
-    wanted = row.seq + 1 if isinstance(row, Conversation) else 1
-    return [] if event.now.seq == wanted else [(event.now.conversation_id, event.now.seq, wanted)]
+    gaps: list[Gap] = []
+    seqs: dict[RowKey, int] = {}
+    for event in (event for outcome in outcomes for event in outcome.decision.events):
+        match event:
+            case Conflicted() | AliasMade():
+                continue
+            case RowPut():
+                seqs[event.key] = _seq(event.row)
+            case RowGone():
+                seqs[event.key] = 0
+            case _:
+                key = conversation_key(event.now.conversation_id)
+                wanted = (seqs[key] if key in seqs else _seq(before.get(key))) + 1
+                seqs[key] = event.now.seq
+                if event.now.seq != wanted:
+                    gaps.append((event.now.conversation_id, event.now.seq, wanted))
+    return gaps
 
 
-def _policies(event: Event) -> list[Policy]:
-    return [event.row] if isinstance(event, RowPut) and isinstance(event.row, Policy) else []
+def _seq(row: Row | None) -> int:
+    return row.seq if isinstance(row, Conversation) else 0
+
+
+def _policies(outcome: Outcome) -> list[Policy]:
+    return [
+        event.row for event in outcome.decision.events if isinstance(event, RowPut) and isinstance(event.row, Policy)
+    ]

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from interaction_router.application.appending import append_batches
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, Batches
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, Place, home
 from interaction_router.domain.interactions import Flag, is_receipt
 from interaction_router.domain.messages import ContactMerged, InteractionEvent, LogRecord, Message, Origin, Raw
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Endpoint, endpoint_key
-from interaction_router.ports import Clock, Log, Outgoing, Received, Tables
+from interaction_router.ports import Clock, Log, Observer, Outgoing, Received, Tables
 from interaction_router.wire.agents import agent_record
 from interaction_router.wire.codec import decode_row, encode_log_record
 from interaction_router.wire.commands import command_message
@@ -52,6 +54,7 @@ class IntakeSettings:
     default_region: str | None = None
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
     unqualified: Literal["reject", "flag"] = "reject"
+    inputs: str | None = None
 
     def region(self, tenant: str) -> str | None:
         """Return the region of a tenant's national numbers."""
@@ -148,7 +151,7 @@ class Hints:
 class IntakeStage:
     """Reads raw records, refuses the bad ones, and appends the others to the log of the entity they are for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
         self,
         log: Log,
         agents: Agents,
@@ -157,9 +160,11 @@ class IntakeStage:
         *,
         partitions: int,
         lineages: Mapping[str, str],
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """`partitions` are the internal log's; `lineages` name the topics, as repeats are told by their place."""
         self._log = log
+        self._observer = observer
         self._agents = agents
         self._hints = hints
         self._settings = settings
@@ -177,6 +182,11 @@ class IntakeStage:
         del stream, partition
         return None
 
+    def progress(self, stream: str, partition: int) -> int:
+        """Tell of none: a call is as long as one append."""
+        del stream, partition
+        return 0
+
     def forget(self, stream: str, partition: int) -> None:
         """Nothing of a partition is kept."""
 
@@ -186,11 +196,13 @@ class IntakeStage:
         What was appended when it fails is appended again: what has a fixed home is known by its origin, interactions
         that follow a hint by the index.
         """
-        channel = self._channel.get(stream)
+        channel, at = self._channel.get(stream), f"{stream}:{partition}"
+        await self._observer.reached("intake_polled", at)
         if channel is not None:
             await self._take_interactions(stream, partition, channel, records)
         else:
             await self._take_others(stream, partition, records)
+        await self._observer.reached("intake_appended", at)
         return records[-1].offset + 1
 
     async def _take_interactions(self, stream: str, partition: int, channel: str, records: Sequence[Received]) -> None:
@@ -206,7 +218,12 @@ class IntakeStage:
         for record, endpoint, message in read:
             to = endpoint if message.withheld else self._hints.best(endpoint)
             self._put(batches, Place(stream, partition, record.offset), record, to, message)
-        await append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
+        await self._append(stream, partition, batches, letters)
+
+    async def _append(self, stream: str, partition: int, batches: Batches, letters: list[Outgoing]) -> None:
+        await self._observer.reached("intake_read", f"{stream}:{partition}")
+        appending = append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
+        await self._observer.during("intake_produced", appending)
 
     def _interaction(self, record: Received, channel: str) -> tuple[Entity, InteractionEvent]:
         raw = parse_interaction(record.value, channel_of_topic=channel)
@@ -238,9 +255,10 @@ class IntakeStage:
                 continue
             if isinstance(message, ContactMerged):
                 await append_batches(self._log, (LOG, batches))
+                await self._observer.reached("intake_before_merge", f"{stream}:{partition}")
                 batches = defaultdict(list)
             self._put(batches, Place(stream, partition, record.offset), record, to, message)
-        await append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
+        await self._append(stream, partition, batches, letters)
 
     def _other(self, stream: str, record: Received) -> tuple[Entity, Message]:
         if stream == CONTACTS:
@@ -270,7 +288,7 @@ class IntakeStage:
             refusal_of(error),
             stage="intake",
             place=Place(stream, partition, record.offset),
-            namespace=self._settings.namespace,
+            topic=topic_name(self._settings.namespace, stream, self._settings.inputs),
         )
 
     def _letters(self, partition: int, letters: list[Outgoing]) -> Batches:

@@ -1,4 +1,4 @@
-"""Making a partition's tables anew from its outcomes: into a shadow, then flipped at once (docs/decisions/0007)."""
+"""Making a partition's tables anew from its outcomes: into a shadow, then flipped at once (docs/decisions/0008)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ from interaction_router.application.views import DEAD_LETTERS, HEAD, LOG
 from interaction_router.domain.events import Outcome, Refusal
 from interaction_router.domain.ids import Place, partition_of_key
 from interaction_router.domain.messages import Origin
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Log, Outgoing, Received, Tables
 from interaction_router.wire.agents import agent_record
@@ -48,11 +49,12 @@ class Fate:
 class Requests:
     """Appends what people ask for. What cannot be right is refused here and never appended."""
 
-    def __init__(self, log: Log, tables: Tables, *, namespace: str) -> None:
-        """`namespace` begins the names of topics in the updates that are told."""
+    def __init__(self, log: Log, tables: Tables, *, namespace: str, inputs: str | None = None) -> None:
+        """`namespace` begins the names of topics in the updates that are told, and `inputs` those of raw records."""
         self._log = log
         self._tables = tables
         self._namespace = namespace
+        self._inputs = inputs
 
     async def command(self, fields: Fields, *, wait_s: float) -> Fate:
         """Append a command and wait for what becomes of it; one without a `command_id` gets one.
@@ -115,7 +117,7 @@ class Requests:
         if wait_s <= 0:
             (offset,) = await self._log.append(stream, partition, [record])
             return Fate(Place(stream, partition, offset), done=False)
-        trail = Trail(self._log, self._tables, namespace=self._namespace)
+        trail = Trail(self._log, self._tables, namespace=self._namespace, inputs=self._inputs)
         await trail.begin(stream, partition)
         (offset,) = await self._log.append(stream, partition, [record])
         return await trail.follow(Place(stream, partition, offset), wait_s=wait_s)
@@ -147,11 +149,12 @@ class Trail:
     A send is known by its origin, so the end is known too: when nothing that was sent is undecided.
     """
 
-    def __init__(self, log: Log, tables: Tables, *, namespace: str) -> None:
+    def __init__(self, log: Log, tables: Tables, *, namespace: str, inputs: str | None = None) -> None:
         """Follow nothing yet; `begin` comes before the record is appended."""
         self._log = log
         self._tables = tables
         self._namespace = namespace
+        self._inputs = inputs
         self._counting: dict[int, Counting] = {}
         self._next: dict[int, int] = {}
         self._letters = (0, 0)
@@ -210,7 +213,8 @@ class Trail:
             Origin(self._internal, partition, outcome.offset, nth) for nth in range(len(decision.sends))
         )
         found.updates += [
-            orjson.loads(each.value) for each in update_records(outcome, partition=partition, namespace=self._namespace)
+            orjson.loads(each.value)
+            for each in update_records(outcome, partition=partition, namespace=self._namespace, inputs=self._inputs)
         ]
         found.refusal = found.refusal or decision.refusal
         found.changed = found.changed or bool(decision.events)
@@ -229,7 +233,7 @@ class Trail:
         """Return why the record was refused, where the dead letter is the record's."""
         headers = {name: value.decode(errors="replace") for name, value in letter.headers}
         place = (headers.get("dlq_topic"), headers.get("dlq_partition"), headers.get("dlq_offset"))
-        if place != (f"{self._namespace}.{cause.stream}", str(cause.partition), str(cause.offset)):
+        if place != (topic_name(self._namespace, cause.stream, self._inputs), str(cause.partition), str(cause.offset)):
             return None
         return Refusal(headers["dlq_code"], headers.get("dlq_message", ""))  # type: ignore[arg-type]  # as it was written
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from interaction_router.domain.decide import next_rows
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Row, RowKey
-from interaction_router.ports import Loaded, Tables
+from interaction_router.domain.turn import NotLoaded
+from interaction_router.ports import Loaded, Observer, Tables
 from interaction_router.wire.codec import decode_row
 
 
@@ -17,8 +18,9 @@ class RowStore:
     once, and with its text would take the place, and the memory, of rows that are asked for all the time.
     """
 
-    def __init__(self, tables: Tables, partition: int, *, applied: int, cache_rows: int) -> None:
+    def __init__(self, tables: Tables, partition: int, observer: Observer, *, applied: int, cache_rows: int) -> None:
         """`applied` is how far this owner has brought the tables."""
+        self._observer = observer
         self.applied = applied
         self.rows: dict[RowKey, Row | None] = {}
         self.buckets: dict[str, tuple[str, ...]] = {}
@@ -27,6 +29,13 @@ class RowStore:
         self._young: dict[RowKey, Row | None] = {}
         self._old: dict[RowKey, Row | None] = {}
         self._generation = max(1, cache_rows // 2)
+
+    def row(self, key: RowKey) -> Row | None:
+        """Return a row as it is now. Raises: NotLoaded."""
+        try:
+            return self.rows[key]
+        except KeyError:
+            raise NotLoaded((key,)) from None
 
     async def prepare(self, keys: Sequence[RowKey]) -> None:
         """Have these rows, and those that they lead to, in `rows`: two round trips at most."""
@@ -38,6 +47,7 @@ class RowStore:
     async def _fetch(self, keys: Iterable[RowKey]) -> None:
         rows, young, old = self.rows, self._young, self._old
         missing: dict[RowKey, None] = {}
+        known = len(rows)
         for key in keys:
             if key in rows:
                 continue
@@ -47,6 +57,7 @@ class RowStore:
                 rows[key] = old[key]
             else:
                 missing[key] = None
+        self._observer.looked_up(hits=len(rows) - known, misses=len(missing))
         if missing:
             loaded = await self._load(list(missing), ())
             for key, value in zip(missing, loaded.rows, strict=True):
@@ -81,3 +92,4 @@ class RowStore:
         self.rows, self.buckets = {}, {}
         if len(young) > self._generation:
             self._old, self._young = young, {}
+        self._observer.cached(self._partition, len(self._young) + len(self._old))

@@ -48,15 +48,13 @@ class Snapshots:
         """Snapshots of other lineages are passed over."""
         self._log = log
         self._lineage = lineage
+        self._there: bool | None = None
 
     async def latest(self, partition: int) -> Snapshot | None:
         """Return the latest snapshot; None where there is none, or no topic for it."""
-        try:
-            first, end = await self._log.bounds(SNAPSHOTS, partition)
-        except FatalError as error:
-            if error.code not in {"topic_missing", "partition_missing"}:
-                raise
+        if not await self._is_there():
             return None
+        first, end = await self._log.bounds(SNAPSHOTS, partition)
         back, until = _BACK, end
         while until > first:
             start = max(first, end - back)
@@ -68,6 +66,17 @@ class Snapshots:
                 return snapshot if snapshot.lineage == self._lineage else None
             until, back = start, 2 * back
         return None
+
+    async def _is_there(self) -> bool:
+        """Tell whether there is a topic: a namespace may be older than snapshots."""
+        if self._there is None:
+            try:
+                self._there = await self._log.partitions(SNAPSHOTS) > 0
+            except FatalError as error:
+                if error.code != "topic_missing":
+                    raise
+                self._there = False
+        return self._there
 
     def base(self, partition: int, tables: Tables) -> Base:
         """Return what fills tables for a `Folding` with the latest snapshot, where there is one."""

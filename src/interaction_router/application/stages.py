@@ -9,12 +9,13 @@ from contextlib import suppress
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.takeover import Takeover
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.ids import Entity, home
 from interaction_router.domain.messages import LogRecord, Message, PolicySet, Retire, Tick
 from interaction_router.domain.rows import POLICY, Conversation, Moved, Policy, RowKey
-from interaction_router.ports import Clock, Log, Received, Tables
+from interaction_router.ports import Clock, Log, Observer, Received, Tables
 from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
@@ -36,10 +37,19 @@ class AssignmentStage:
         """The internal log."""
         return (LOG,)
 
-    def __init__(
-        self, log: Log, tables: Tables, clock: Clock, views: Views, *, policy: Policy, cache_rows: int
+    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
+        self,
+        log: Log,
+        tables: Tables,
+        clock: Clock,
+        views: Views,
+        *,
+        policy: Policy,
+        cache_rows: int,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """`policy` is what the settings say, and is written to the log where it differs; `cache_rows` a partition's."""
+        self._observer = observer
         self._log = log
         self._tables = tables
         self._clock = clock
@@ -50,6 +60,7 @@ class AssignmentStage:
         self._doubts: dict[int, set[RowKey]] = {}
         self._ticked: dict[int, int] = {}
         self._retired: dict[int, int] = {}
+        self._taking: dict[int, Takeover] = {}
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Take the partition over; the outcomes say where to go on, whatever a consumer group has committed."""
@@ -59,15 +70,27 @@ class AssignmentStage:
     async def _own(self, partition: int) -> Ownership:
         held = self._held.get(partition)
         if held is None:
-            takeover = Takeover(self._log, self._tables, self._views, partition)
+            takeover = Takeover(self._log, self._tables, self._views, partition, self._observer)
+            self._taking[partition] = takeover
             try:
-                at = await takeover.run()
-                await self._set_policy(partition)
+                with self._observer.taking_over():
+                    at = await takeover.run()
+                    await self._set_policy(partition)
+                    await self._observer.reached("taken_over", partition)
             except BaseException:
                 self._doubt(partition, takeover.wrote)
                 raise
+            finally:
+                if self._taking.get(partition) is takeover:
+                    del self._taking[partition]
             held = Ownership(
-                self._log, self._tables, self._views, at, cache_rows=self._cache_rows, doubted=takeover.wrote
+                self._log,
+                self._tables,
+                self._views,
+                at,
+                observer=self._observer,
+                cache_rows=self._cache_rows,
+                doubted=takeover.wrote,
             )
             self._held[partition] = held
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
@@ -112,10 +135,17 @@ class AssignmentStage:
                 self._doubt(partition, held.doubted)
         return held.next
 
+    def progress(self, stream: str, partition: int) -> int:
+        """Count what a takeover under way has folded."""
+        del stream
+        taking = self._taking.get(partition)
+        return 0 if taking is None else taking.folded
+
     def forget(self, stream: str, partition: int) -> None:
         """End the takeover; a batch that is in flight holds the dead object, and the next one begins anew."""
         del stream
         held = self._held.pop(partition, None)
+        self._observer.cached(partition, 0)
         if held is not None:
             self._doubt(partition, held.doubted)
 
@@ -143,6 +173,7 @@ class AssignmentStage:
                     by_tenant[tenant].append(conversation)
                 for tenant, conversations in by_tenant.items():
                     await self._append(tenant, partition, Tick(tuple(conversations)))
+                self._observer.ticked(len(due))
 
     async def _retire(self, partition: int, now_ms: int) -> None:
         """Append the names of conversations whose time in the lists is over.

@@ -1,12 +1,15 @@
 """Taking a partition over: what counts is read from the outcomes, the views behind it are made again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Standpoint
+from interaction_router.application.fold import fold as fold_outcomes
 from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.rowstore import RowStore
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
     DEAD_LETTERS,
     HEAD,
@@ -20,23 +23,22 @@ from interaction_router.application.views import (
 )
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.events import Outcome
-from interaction_router.domain.evolve import evolve, touched
+from interaction_router.domain.evolve import touched
 from interaction_router.domain.rows import (
-    POLICY,
     Conversation,
     Head,
-    Policy,
     Row,
     RowKey,
-    contact_key,
     conversation_key,
 )
-from interaction_router.domain.turn import NotLoaded
-from interaction_router.ports import Bounds, Log, Tables
+from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
 _TAIL = 50
+_CACHE_ROWS = 20_000
+"""Rows that are kept on the way, since what follows mostly goes on from what was last."""
+
 _CONVERSATIONS = conversation_key("").bucket
 
 
@@ -52,16 +54,19 @@ class _Fold:
 class Takeover:
     """Brings one partition's views and tables to the end of its outcomes.
 
-    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is.
+    `wrote` are the conversations that it has written to the state topic, in doubt as any such write is; `folded`
+    counts the outcomes that it has folded, and so tells that it gets on.
     """
 
-    def __init__(self, log: Log, tables: Tables, views: Views, partition: int) -> None:
+    def __init__(self, log: Log, tables: Tables, views: Views, partition: int, observer: Observer = UNOBSERVED) -> None:
         """Nothing is read before `run`."""
+        self._observer = observer
         self._log = log
         self._tables = tables
         self._views = views
         self._partition = partition
         self.wrote: set[RowKey] = set()
+        self.folded = 0
 
     async def run(self) -> Standpoint:
         """Return where to go on.
@@ -69,6 +74,7 @@ class Takeover:
         Raises: RetryableError where a server does not answer or another owner is still at it; FatalError where the
         tables are of another log, or further than the outcomes are.
         """
+        await self._observer.reached("takeover_begun", self._partition)
         for _ in range(_ATTEMPTS):
             fold = await self._tables_now()
             bounds = await self._log.bounds(OUTCOMES, self._partition)
@@ -93,12 +99,13 @@ class Takeover:
         counting = Counting(fold.applied)
         done = await self._done(bounds)
         unwritten = await self._perhaps_unwritten(bounds, fold, done)
+        store = RowStore(self._tables, self._partition, self._observer, applied=fold.applied, cache_rows=_CACHE_ROWS)
         start = max(fold.outcome + 1, bounds.first)
         async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
             counted = list(counting.count(records))
             if counted:
                 fold.outcome = counted[-1][1]
-                unwritten |= await self._catch_up(fold, [outcome for outcome, _ in counted], done)
+                unwritten |= await self._catch_up(fold, store, [outcome for outcome, _ in counted], done)
         await self._repeat_state(unwritten, fold)
 
     async def _standpoint(self, fold: _Fold, expected: int) -> Standpoint:
@@ -133,7 +140,7 @@ class Takeover:
             )
         return _Fold(loaded.applied, outcome, head)
 
-    async def _catch_up(self, fold: _Fold, outcomes: Sequence[Outcome], done: int) -> set[RowKey]:
+    async def _catch_up(self, fold: _Fold, store: RowStore, outcomes: Sequence[Outcome], done: int) -> set[RowKey]:
         """Repeat the views of these outcomes where they may be missing, then fold them into the tables.
 
         Return the rows that changed for subscribers of the state topic and may not be there.
@@ -143,17 +150,21 @@ class Takeover:
         updates, letters = views.updates(partition, again)
         await append_batches(log, (UPDATES, updates), (DEAD_LETTERS, letters))
         await append_batches(log, (LOG, views.sends(partition, again)))
-        before = await self._rows_before(outcomes, fold.applied)
-        changed = _folded(before, outcomes, fold.head)
-        policy = changed.get(POLICY, before.get(POLICY))
-        batch = writes(changed, before, policy if isinstance(policy, Policy) else Policy())
+        await self._observer.reached("takeover_told", partition)
+        folded = await fold_outcomes(store, outcomes, fold.head)
+        batch = writes(folded.changed, folded.before, folded.policy)
         moved = {(o.origin.stream, o.origin.partition) for o in outcomes if o.origin is not None}
         head_writes(batch, fold.head, outcome=fold.outcome, lineage=views.lineage, changed=moved)
         last = outcomes[-1].offset
         if await self._tables.apply(partition, after=fold.applied, applied=last, writes=batch) != last:
             raise self._moved()
         fold.applied = last
-        return {key for key, row in changed.items() if isinstance(row, Conversation)} if last > done else set()
+        store.applied_up_to(last)
+        self.folded += len(outcomes)
+        await self._observer.reached("takeover_applied", partition)
+        if last <= done:
+            return set()
+        return {key for key, row in folded.changed.items() if isinstance(row, Conversation)}
 
     async def _perhaps_unwritten(self, bounds: Bounds, fold: _Fold, done: int) -> set[RowKey]:
         """Return what is in the tables and perhaps not in the state topic: that comes last, and nothing else tells."""
@@ -180,21 +191,7 @@ class Takeover:
         rows = await self._load(keys, fold.applied)
         self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
         await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
-
-    async def _rows_before(self, outcomes: Sequence[Outcome], applied: int) -> dict[RowKey, Row | None]:
-        """Load what the fold of the outcomes reads, and what the rows that they replace were."""
-        events = [event for outcome in outcomes for event in outcome.decision.events]
-        rows = await self._load({POLICY, *(key for event in events for key in touched(event))}, applied)
-        owners = {row.owner for row in rows.values() if isinstance(row, Conversation)}
-        contacts = {contact_key(owner.tenant, owner.key) for owner in owners if owner.kind == "contact"}
-        rows |= await self._load(contacts - rows.keys(), applied)
-        while True:
-            try:
-                _folded(rows, outcomes, Head())
-            except NotLoaded as missing:
-                rows |= await self._load(set(missing.keys), applied)
-            else:
-                return rows
+        await self._observer.reached("takeover_state_written", self._partition)
 
     async def _load(self, keys: AbstractSet[RowKey], applied: int) -> dict[RowKey, Row | None]:
         if not keys:
@@ -208,25 +205,3 @@ class Takeover:
 
     def _moved(self) -> RetryableError:
         return RetryableError("taken_over", f"Another worker moves partition {self._partition}.", "Taking over anew.")
-
-
-def _folded(before: Mapping[RowKey, Row | None], outcomes: Sequence[Outcome], head: Head) -> dict[RowKey, Row | None]:
-    """Return the rows that the outcomes change, as they leave them."""
-    changed: dict[RowKey, Row | None] = {}
-
-    def get(key: RowKey) -> Row | None:
-        if key in changed:
-            return changed[key]
-        if key not in before:
-            raise NotLoaded((key,))
-        return before[key]
-
-    for outcome in outcomes:
-        log_time_ms = outcome.decision.log_time_ms
-        for event in outcome.decision.events:
-            changed.update(evolve(get, event, log_time_ms=log_time_ms, offset=outcome.offset))
-        head.log_time_ms = log_time_ms
-        if outcome.origin is not None:
-            origin = outcome.origin
-            head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
-    return changed

@@ -7,6 +7,7 @@ from typing import Final
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import conversation_hash, hash_of_text, home
 from interaction_router.domain.messages import LogRecord, Origin, Send
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import (
     Contact,
     Conversation,
@@ -40,9 +41,10 @@ Batches = dict[int, list[Outgoing]]
 class Views:
     """Makes the views of a router with so many partitions, and the name that its topics begin with."""
 
-    def __init__(self, *, namespace: str, partitions: int, lineage: str) -> None:
-        """`lineage` names the internal log: a topic of the same name made anew has another."""
+    def __init__(self, *, namespace: str, partitions: int, lineage: str, inputs: str | None = None) -> None:
+        """`inputs` is the namespace of the raw records where it is another; `lineage` names the internal log: a topic of the same name made anew has another."""
         self._namespace = namespace
+        self._inputs = inputs
         self.partitions = partitions
         self.lineage = lineage
         self._stream = f"{LOG}/{lineage}"
@@ -51,7 +53,7 @@ class Views:
         """Return the updates and the dead letters, by partition: a conversation's is told by its id alone."""
         updates: Batches = defaultdict(list)
         letters: Batches = defaultdict(list)
-        records, partitions = UpdateWriter(self._namespace, partition).records, self.partitions
+        records, partitions = UpdateWriter(self._namespace, partition, self._inputs).records, self.partitions
         for outcome in outcomes:
             decision = outcome.decision
             log_time_ms = decision.log_time_ms
@@ -59,8 +61,9 @@ class Views:
                 hashed = hash_of_text(key.decode()) if conversation_id is None else conversation_hash(conversation_id)
                 updates[hashed % partitions].append(Outgoing(key, value, headers, log_time_ms))
             if decision.refusal is not None and outcome.raw is not None and outcome.cause is not None:
+                topic = topic_name(self._namespace, outcome.cause.stream, self._inputs)
                 letter = dead_letter(
-                    outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, namespace=self._namespace
+                    outcome.raw, decision.refusal, stage="assignment", place=outcome.cause, topic=topic
                 )
                 stamped = letter._replace(timestamp_ms=decision.log_time_ms)
                 letters[outcome.cause.partition % self.partitions].append(stamped)

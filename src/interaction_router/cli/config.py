@@ -46,9 +46,11 @@ def show(invocation: Invocation, *, changed: bool) -> None:
 
 
 @noun.command()
+@click.argument("page", type=click.Choice(["settings", "metrics"]), default="settings")
 @click.pass_obj
-def docs(invocation: Invocation) -> None:
-    """Print the reference of all settings, in Markdown."""
-    from interaction_router.settings.page import reference_page  # noqa: PLC0415 - no other command needs it
+def docs(invocation: Invocation, page: str) -> None:
+    """Print the reference of all settings, or of all metrics and log events, in Markdown."""
+    from interaction_router import telemetry  # noqa: PLC0415 - no other command needs it
+    from interaction_router.settings.page import reference_page  # noqa: PLC0415 - likewise
 
-    invocation.output.text(reference_page())
+    invocation.output.text(reference_page() if page == "settings" else telemetry.reference_page())

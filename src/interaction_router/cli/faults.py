@@ -6,7 +6,7 @@ import click
 import orjson
 
 from interaction_router.cli.output import safe
-from interaction_router.domain.errors import RetryableError, RouterError
+from interaction_router.domain.errors import ConfigurationError, RetryableError, RouterError
 
 DONE = 0
 FOUND_A_FAULT = 1
@@ -18,10 +18,10 @@ INTERRUPTED = 130
 
 def exit_code(error: RouterError) -> int:
     """Return the exit code of an error's kind."""
-    from interaction_router.settings import SettingsError  # noqa: PLC0415 - only a failed run needs it
+    from interaction_router.settings import SettingsError, UnusableSettingError  # noqa: PLC0415 - only a failed run
 
     match error:
-        case SettingsError():
+        case SettingsError() | UnusableSettingError() | ConfigurationError():
             return BAD_CONFIGURATION
         case RetryableError():
             return UNAVAILABLE

@@ -26,6 +26,8 @@ NOUNS: Final = {
     "contacts": Noun(LOOK, "List, save, show, find, merge, delete and erase contacts."),
     "agents": Noun(LOOK, "List, show, set and remove agents and their channels."),
     "tail": Noun(LOOK, "Follow updates, or dead letters, as they come."),
+    "dlq": Noun(LOOK, "Look at dead letters, send them back, or put them away."),
+    "replay": Noun(LOOK, "Replay updates for a subscriber, or the whole log for another router."),
     "topics": Noun(SET_UP, "Create and check the topics."),
     "channels": Noun(SET_UP, "Show which gateways there are, and what a payload of one becomes."),
     "doctor": Noun(SET_UP, "Look for what is wrong with the servers, and say what to do."),

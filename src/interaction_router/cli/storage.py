@@ -13,6 +13,7 @@ from interaction_router.cli.faults import DONE
 from interaction_router.cli.invocation import Invocation
 from interaction_router.cli.lines import update_line
 from interaction_router.domain.errors import FatalError, RejectedError, RetryableError
+from interaction_router.domain.names import topic_name
 
 if TYPE_CHECKING:
     from interaction_router.application.queries import Queries
@@ -81,7 +82,11 @@ def request(invocation: Invocation, action: Callable[["Requests", "Queries", "Se
     async def done() -> Answer:
         settings = invocation.settings()
         async with answering(settings) as (log, tables):
-            return await action(Requests(log, tables, namespace=settings.namespace), Queries(log, tables), settings)
+            return await action(
+                Requests(log, tables, namespace=settings.namespace, inputs=settings.inputs_namespace),
+                Queries(log, tables),
+                settings,
+            )
 
     try:
         return asyncio.run(done())
@@ -95,8 +100,9 @@ def tell_fate(invocation: Invocation, fate: "Fate", *, wait_s: float) -> int:
     Raises:
         RouterError: it was refused, with the code of its dead letter, or nothing became of it in time.
     """
-    namespace = invocation.settings().namespace
-    topic, partition, offset = f"{namespace}.{fate.place.stream}", fate.place.partition, fate.place.offset
+    settings = invocation.settings()
+    topic = topic_name(settings.namespace, fate.place.stream, settings.inputs_namespace)
+    partition, offset = fate.place.partition, fate.place.offset
     if fate.refusal is not None:
         raise _refused(fate.refusal.code, fate.refusal.message, fate.refusal.field)
     if not fate.done and wait_s > 0:

@@ -105,7 +105,7 @@ async def _differences(topics: "Topics", plans: "Sequence[TopicPlan]") -> "Seque
 def _plans(settings: "Settings") -> "Sequence[TopicPlan]":
     from interaction_router.adapters.kafka.topics import plan  # noqa: PLC0415 - `--help` needs no clients
 
-    return plan(settings.topics, settings.channels)
+    return plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
 
 
 def _with_topics(

@@ -42,6 +42,10 @@ class FatalError(RouterError):
     """Going on would guess: stop, and let somebody decide."""
 
 
+class ConfigurationError(FatalError):
+    """The settings do not fit the server: somebody has to change either."""
+
+
 class RejectedError(RouterError):
     """A record that goes to the dead letters, with its code and the field at fault."""
 

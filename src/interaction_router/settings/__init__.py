@@ -22,7 +22,7 @@ from interaction_router.settings.model import (
     TopicsSettings,
     WorkerSettings,
 )
-from interaction_router.settings.problems import Place, Problem, SettingsError
+from interaction_router.settings.problems import Place, Problem, SettingsError, UnusableSettingError
 
 __all__ = [
     "AmiSettings",
@@ -47,6 +47,7 @@ __all__ = [
     "SwitchSettings",
     "TenantSettings",
     "TopicsSettings",
+    "UnusableSettingError",
     "WorkerSettings",
     "format_duration",
     "load_settings",

@@ -19,6 +19,7 @@ class Contradiction(NamedTuple):
 def contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Go through the settings that contradict each other, each told at the one to change first."""
     yield from _of_channels(settings)
+    yield from _of_inputs(settings)
     yield from _of_kafka(settings.kafka)
     yield from _of_redis(settings.redis)
     yield from _of_topics(settings.topics)
@@ -35,6 +36,15 @@ def _of_channels(settings: Settings) -> Iterator[Contradiction]:
                 f"is none of the channels ({', '.join(settings.channels)})",
                 f"idle_close.{meant[0]}" if meant else None,
             )
+
+
+def _of_inputs(settings: Settings) -> Iterator[Contradiction]:
+    if settings.inputs_namespace is None:
+        return
+    if settings.embedded.data_dir is not None:
+        yield Contradiction(("inputs_namespace",), "needs Kafka: embedded storage has one namespace a file")
+    if settings.inputs_namespace == settings.namespace:
+        yield Contradiction(("inputs_namespace",), "is the namespace itself: leave it out")
 
 
 def _of_kafka(kafka: KafkaSettings) -> Iterator[Contradiction]:

@@ -5,8 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr
 
+from interaction_router.settings.failpoints import checked_failpoints
 from interaction_router.settings.kinds import (
     Address,
     AgentId,
@@ -326,6 +327,10 @@ class Settings(Section):
     namespace: Namespace = Field(
         "router", description="Begins the name of every topic and Redis key, so that routers can share servers."
     )
+    inputs_namespace: Namespace | None = Field(
+        None,
+        description="Whose interactions, contacts, agents and commands are read, where not its own: see `replay promote`.",
+    )
     default_region: Region | None = Field(
         None, description="Country (ISO 3166-1 alpha-2) of national numbers that name none; else they stay opaque."
     )
@@ -355,6 +360,10 @@ class Settings(Section):
         timedelta(days=90),
         description="How long a closed conversation is in the lists that people look through; `off`: for ever. "
         "Written to the log likewise.",
+    )
+    failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
+        None,
+        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)

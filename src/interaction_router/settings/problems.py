@@ -58,3 +58,7 @@ class SettingsError(FatalError):
             + "\n".join(f"  {problem}" for problem in self.problems),
             "\nMend each where it is; interaction-router config docs explains every setting.",
         )
+
+
+class UnusableSettingError(FatalError):
+    """A setting is well written and cannot be used here, as an address that is not this machine's."""

@@ -27,6 +27,7 @@ from interaction_router.domain.events import (
 )
 from interaction_router.domain.ids import Place, contact_update_id, update_id
 from interaction_router.domain.messages import Raw
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Conversation
 from interaction_router.ports import Outgoing
 from interaction_router.wire.interaction_json import interaction_json
@@ -77,9 +78,9 @@ class _Occasion(NamedTuple):
 class UpdateWriter:
     """Writes the updates of outcomes that stand on one partition of a namespace."""
 
-    def __init__(self, namespace: str, partition: int) -> None:
-        """Nothing of an outcome is kept."""
-        self._prefix = f"{namespace}."
+    def __init__(self, namespace: str, partition: int, inputs: str | None = None) -> None:
+        """`inputs` is the namespace of the raw records where it is another. Nothing of an outcome is kept."""
+        self._namespace, self._inputs = namespace, inputs
         self._partition = partition
         self._source = ("ce_source", f"/{namespace}".encode())
 
@@ -96,13 +97,13 @@ class UpdateWriter:
         last: tuple[tuple[str, bytes], ...] = (("ce_time", at.encode()), self._source, _CONTENT_TYPE)
         if outcome.trace is not None:
             last = (*last, ("traceparent", outcome.trace.encode()))
-        occasion = _Occasion(outcome.tenant, at, self._prefix + cause.stream, cause, last)
+        occasion = _Occasion(outcome.tenant, at, topic_name(self._namespace, cause.stream, self._inputs), cause, last)
         return [_update(event, occasion) for event in events if not isinstance(event, RowPut | RowGone)]
 
 
-def update_records(outcome: Outcome, *, partition: int, namespace: str) -> list[Update]:
+def update_records(outcome: Outcome, *, partition: int, namespace: str, inputs: str | None = None) -> list[Update]:
     """Return the updates of one outcome, as `UpdateWriter` does."""
-    return UpdateWriter(namespace, partition).records(outcome)
+    return UpdateWriter(namespace, partition, inputs).records(outcome)
 
 
 def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasion) -> Update:
@@ -216,7 +217,7 @@ def refusal_of(error: RejectedError) -> Refusal:
     return Refusal(error.code, error.cause, error.field)
 
 
-def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Place, namespace: str) -> Outgoing:
+def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Place, topic: str) -> Outgoing:
     """Return the refused record, bytes intact, with why and from where; what it came with stands before."""
     return Outgoing(
         raw.key,
@@ -224,7 +225,7 @@ def dead_letter(raw: Raw, refusal: Refusal, *, stage: DeadLetterStage, place: Pl
         (
             *raw.headers,
             *_reasons(refusal, stage),
-            ("dlq_topic", f"{namespace}.{place.stream}".encode()),
+            ("dlq_topic", topic.encode()),
             ("dlq_partition", str(place.partition).encode()),
             ("dlq_offset", str(place.offset).encode()),
         ),

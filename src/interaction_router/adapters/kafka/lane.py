@@ -76,11 +76,18 @@ class Lane:
         self._closing = False
         self._pending: asyncio.Future[Any] | None = None  # Any: whatever is waited for
         self._busy_since: float | None = None
+        self._progress = 0
         self.name = f"{stream}:{partition}"
+        self.started = False
+        self.oldest_ms: int | None = None
+        self.idle_since_ms = 0
+        self.position: int | None = None
         self.done: int | None = None
 
-    async def run(self, predecessor: "asyncio.Task[None] | None" = None) -> None:
-        """Work until closed.
+    async def run(
+        self, predecessor: "asyncio.Task[None] | None" = None, *, on_started: Callable[[], None] | None = None
+    ) -> None:
+        """Work until closed; `on_started` hears that the stage knows where to begin, its takeover being done.
 
         Raises:
             Exception: whatever the stage raised that is no `RetryableError`.
@@ -90,6 +97,8 @@ class Lane:
             await asyncio.wait({predecessor})
         try:
             await self._start()
+            if on_started is not None and not self._closing:
+                on_started()
             while not self._closing:
                 records = await self._fetched()
                 if records:
@@ -105,9 +114,18 @@ class Lane:
         if self._pending is not None:
             self._pending.cancel()
 
+    def look(self) -> None:
+        """See whether a long call of the stage has got on; to be called every second or so."""
+        progress = self._stage.progress(self._stream, self._partition)
+        if progress != self._progress:
+            self._progress = progress
+            if self._busy_since is not None:
+                self._busy_since = time.monotonic()
+
     def busy_s(self) -> float:
-        """Return for how long the lane has had the same records, or tried to find its start."""
-        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
+        """Return for how long the lane has had the same records, or tried to find its start, and not got on."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     async def _start(self) -> None:
         """Go to where the stage wants to begin; else it is where the group has committed."""
@@ -115,7 +133,14 @@ class Lane:
         start = await self._persistently(lambda: self._stage.committed(self._stream, self._partition))
         if start is not None:
             await self._source.seek(start)
+            self.position = start
+        self._rest()
+        self.started = True
+
+    def _rest(self) -> None:
         self._busy_since = None
+        self.oldest_ms = None
+        self.idle_since_ms = time.time_ns() // 1_000_000
 
     async def _fetched(self) -> Sequence[Received]:
         """Return records, after a pause none where the broker does not answer."""
@@ -133,9 +158,10 @@ class Lane:
     async def _hand_over(self, records: Sequence[Received]) -> None:
         """Let the stage take the records, as often as it needs, and follow it."""
         self._busy_since = time.monotonic()
+        self.oldest_ms = records[0].timestamp
         following = await self._persistently(lambda: self._stage.handle(self._stream, self._partition, records))
-        self._busy_since = None
-        self.done = following
+        self._rest()
+        self.done = self.position = following
         if following != records[-1].offset + 1 and not self._closing:
             await self._source.seek(following)
 

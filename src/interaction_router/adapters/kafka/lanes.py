@@ -3,15 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from interaction_router.adapters.kafka.lane import Lane, Waiting
+from interaction_router.application.health import LaneState
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Received, Stage
+from interaction_router.domain.names import stream_name
+from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +23,17 @@ COMMIT_LIMIT_S = 2.0
 """How long a commit may hold up a stop or a rebalance."""
 FINISH_S = 4.0
 """How long batches under way may take to end at a stop or a rebalance; then their results count for nothing."""
+CANCEL_S = 1.0
+"""How long a takeover that is broken off may take to end."""
+EXTENTS_S = 2.0
+"""How long to wait for where the partitions end."""
+
+
+class Extent(NamedTuple):
+    """Where the next fetch of a partition begins, and where the partition ends."""
+
+    read: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +46,14 @@ class Duty:
     batch_records: int
     stall_limit_s: float
     waiting: Waiting
-    on_assigned: Callable[[int], None]
+    on_ready: Callable[[int], None]
     on_failure: Callable[[BaseException], None]
+    observer: Observer = UNOBSERVED
+    inputs: str | None = None
 
     def stream(self, place: TopicPartition) -> str:
         """Return the topic without its namespace."""
-        return place.topic.removeprefix(f"{self.namespace}.")
+        return stream_name(self.namespace, place.topic, self.inputs)
 
 
 class Group(Protocol):
@@ -54,6 +71,10 @@ class Group(Protocol):
         """Commit the offsets of what is still assigned."""
         ...
 
+    async def extents(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Extent]:
+        """Return how far partitions are read and where they end; to be asked in any event loop."""
+        ...
+
 
 class Lanes:
     """One lane for each assigned partition: a slow one holds up no other."""
@@ -64,26 +85,45 @@ class Lanes:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._runs: dict[TopicPartition, asyncio.Task[None]] = {}
         self._kept: dict[TopicPartition, int] = {}
+        self._assigned = False
 
     def begin(self, places: Iterable[TopicPartition]) -> None:
         """Start with partitions that are this member's from now on."""
         for place in sorted(places):
             self._begin(place)
-        self._duty.on_assigned(len(self._lanes))
+        self._assigned = True
+        self._started()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is an assignment, and every partition of it knows where to begin: takeovers are done."""
+        return self._assigned and all(lane.started for lane in list(self._lanes.values()))
 
     async def finish(self) -> None:
         """Close all lanes, wait for what they have under way, commit what is done, and forget."""
+        self._assigned = False
         if not self._lanes:
             return
         for lane in self._lanes.values():
             lane.close()
-        await asyncio.wait([self._runs[place] for place in self._lanes], timeout=FINISH_S)
+        started = [self._runs[place] for place, lane in self._lanes.items() if lane.started]
+        if started:
+            await asyncio.wait(started, timeout=FINISH_S)
+        await self._break_off()
         # What ends later counts for nothing: its lane is no longer looked at, and seeks nowhere.
         await self.commit()
         for place in self._lanes:
             self._duty.stage.forget(self._duty.stream(place), place.partition)
         self._lanes.clear()
         self._kept.clear()
+
+    async def _break_off(self) -> None:
+        """End takeovers: whoever is next does all of it anew. Last, since it may fail appends of other partitions."""
+        taking = [self._runs[place] for place, lane in self._lanes.items() if not lane.started]
+        for run in taking:
+            run.cancel()
+        if taking:
+            await asyncio.wait(taking, timeout=CANCEL_S)
 
     async def commit(self) -> None:
         """Commit what is done, or leave it to the next time: what is not committed is handed over again.
@@ -104,11 +144,13 @@ class Lanes:
             logger.warning("commit_failed", extra={"role": self._duty.role, "error": type(error).__name__})
         else:
             self._kept.update(offsets)
+            await self._duty.observer.reached("committed", self._duty.role)
 
     def check_progress(self) -> None:
         """End the process where a lane stands still, so that a new one can start."""
         limit_s = self._duty.stall_limit_s
         for lane in self._lanes.values():
+            lane.look()
             if lane.busy_s() > limit_s:
                 cause = f"{lane.name} has made no progress for {limit_s:.0f} s."
                 self._duty.on_failure(FatalError("worker_stalled", cause, "Look for what it waits for above."))
@@ -120,10 +162,46 @@ class Lanes:
         duty.stage.forget(stream, place.partition)
         source = _Source(self._group, place)
         lane = Lane(duty.stage, stream, place.partition, source, duty.waiting, batch_records=duty.batch_records)
-        run = asyncio.create_task(lane.run(self._runs.get(place)), name=f"{duty.role}:{lane.name}")
+        running = lane.run(self._runs.get(place), on_started=self._started)
+        run = asyncio.create_task(running, name=f"{duty.role}:{lane.name}")
         run.add_done_callback(self._ended)
         self._lanes[place] = lane
         self._runs[place] = run
+
+    def _started(self) -> None:
+        """Tell how many partitions there are, once all of them have started."""
+        if self.ready:
+            self._duty.on_ready(len(self._lanes))
+
+    def busy(self) -> Mapping[str, float]:
+        """Return for how many seconds each partition has not got on with what it has."""
+        return {lane.name: lane.busy_s() for lane in list(self._lanes.values())}
+
+    async def states(self) -> list[LaneState]:
+        """Return how far each partition is; to be called in any event loop, and of use where the broker is away."""
+        lanes = dict(self._lanes)
+        if not lanes:
+            return []
+        extents: Mapping[TopicPartition, Extent] = {}
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(EXTENTS_S):
+                extents = await self._group.extents(list(lanes))
+        return [self._state(place, lane, extents.get(place)) for place, lane in lanes.items()]
+
+    def _state(self, place: TopicPartition, lane: Lane, extent: Extent | None) -> LaneState:
+        """Return how far the lane is; what is fetched and in hand is not done."""
+        read = extent.read if extent is not None and lane.started and lane.oldest_ms is None else None
+        return LaneState(
+            self._duty.role,
+            self._duty.stream(place),
+            place.partition,
+            started=lane.started,
+            position=read if lane.position is None else lane.position,
+            end=None if extent is None else extent.end,
+            oldest_ms=lane.oldest_ms,
+            idle_since_ms=lane.idle_since_ms,
+            busy_s=lane.busy_s(),
+        )
 
     def _ended(self, run: "asyncio.Task[None]") -> None:
         """Let a lane's failure end the process."""

@@ -9,18 +9,23 @@ from interaction_router.adapters.kafka.failures import APPLY
 from interaction_router.adapters.kafka.producer import DELIVERY_S, BatchProducer
 from interaction_router.adapters.kafka.reader import PartitionReader
 from interaction_router.domain.errors import FatalError, RouterError
+from interaction_router.domain.names import topic_name
 from interaction_router.ports import Bounds, Outgoing, Received
 
 
 class KafkaLog:
-    """Streams as Kafka topics of one namespace; one object a process and event loop.
+    """Streams as Kafka topics of one namespace, or by their whole names where it is empty; one object an event loop.
 
     Connections are made by the first call that needs them, so that a broker that is away is a `RetryableError` there.
     What holds after a failed append: see `BatchProducer`.
     """
 
-    def __init__(self, options: ClientOptions, namespace: str, *, delivery_s: float = DELIVERY_S) -> None:
+    def __init__(
+        self, options: ClientOptions, namespace: str, *, inputs: str | None = None, delivery_s: float = DELIVERY_S
+    ) -> None:
+        """`inputs` is the namespace of the raw records, contacts, agents and commands, where it is another."""
         self._namespace = namespace
+        self._inputs = inputs
         self._producer = BatchProducer(options, delivery_s=delivery_s)
         self._reader = PartitionReader(options)
         self._known: dict[str, int] = {}
@@ -76,4 +81,4 @@ class KafkaLog:
 
     def _topic(self, stream: str) -> str:
         """Return the stream's name in Kafka."""
-        return f"{self._namespace}.{stream}"
+        return topic_name(self._namespace, stream, self._inputs) if self._namespace else stream

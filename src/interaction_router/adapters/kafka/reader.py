@@ -13,6 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from interaction_router.adapters.kafka.client import ClientOptions
+from interaction_router.adapters.kafka.connecting import bootstrap
 from interaction_router.adapters.kafka.failures import translating
 from interaction_router.adapters.kafka.requests import DescribeTopics
 from interaction_router.domain.errors import RetryableError
@@ -167,7 +168,7 @@ class PartitionReader:
             if self._client is None:
                 client = AIOKafkaClient(**self._options)
                 try:
-                    await client.bootstrap()
+                    await bootstrap(client, self._options)
                 except BaseException:
                     await client.close()
                     raise

@@ -23,9 +23,12 @@ from faust.types import TP
 from interaction_router.adapters.kafka.client import ClientOptions
 from interaction_router.adapters.kafka.failures import translated
 from interaction_router.adapters.kafka.lane import Waiting
-from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Lanes
+from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Extent, Lanes
+from interaction_router.application.health import LaneState
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Received, Stage
+from interaction_router.domain.names import topic_name
+from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class ShellOptions:
 
     client: ClientOptions
     namespace: str
+    inputs: str | None = None
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 3_000
     group_instance_id: str | None = None
@@ -69,12 +73,18 @@ class FaustShell:
         options: ShellOptions,
         stages: Mapping[str, Stage],
         *,
-        on_assigned: Callable[[str, int], None],
+        on_ready: Callable[[str, int], None],
+        observer: Observer = UNOBSERVED,
     ) -> None:
-        """Name each stage's role; `on_assigned` hears of each role's number of partitions after each rebalance."""
+        """Name each stage's role.
+
+        `on_ready` hears of each role's number of partitions after each rebalance, once their takeovers are done.
+        """
         self._options = options
         self._stages = stages
-        self._on_assigned = on_assigned
+        self._on_ready = on_ready
+        self._observer = observer
+        self._apps: list[StageApp] = []
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -86,7 +96,7 @@ class FaustShell:
                 end non-zero, since a supervisor's new one starts from what is committed.
         """
         waiting = Waiting()
-        apps = [self._app(role, stage, waiting) for role, stage in self._stages.items()]
+        apps = self._apps = [self._app(role, stage, waiting) for role, stage in self._stages.items()]
         watches = [asyncio.create_task(self._watch(app), name=f"watch:{app.duty.role}") for app in apps]
         try:
             for app in apps:
@@ -104,6 +114,26 @@ class FaustShell:
     def stop(self) -> None:
         """Let `run` end."""
         self._stopping.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every role has its partitions and their takeovers are done; those may be none."""
+        apps = list(self._apps)
+        return (
+            bool(apps)
+            and not self._stopping.is_set()
+            and all(app.lanes is not None and app.lanes.ready for app in apps)
+        )
+
+    async def states(self) -> list[LaneState]:
+        """Return how far each partition of each role is; to be called in any event loop."""
+        found = [await app.lanes.states() for app in list(self._apps) if app.lanes is not None]
+        return [state for states in found for state in states]
+
+    def busy(self) -> Mapping[str, float]:
+        """Return for how long each partition has not got on with what it has: the longest is what counts."""
+        lanes = [app.lanes for app in list(self._apps) if app.lanes is not None]
+        return {name: seconds for each in lanes for name, seconds in each.busy().items()}
 
     def fail(self, failure: BaseException) -> None:
         """Let `run` end with the failure, the first that there is."""
@@ -126,8 +156,10 @@ class FaustShell:
             batch_records=self._options.batch_records,
             stall_limit_s=self._options.stall_limit_s,
             waiting=waiting,
-            on_assigned=lambda partitions: self._on_assigned(role, partitions),
+            on_ready=lambda partitions: self._on_ready(role, partitions),
             on_failure=self.fail,
+            observer=self._observer,
+            inputs=self._options.inputs,
         )
         return StageApp(duty, self._options)
 
@@ -175,6 +207,18 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         """Commit offsets; those of partitions that are no longer assigned are left out."""
         await self._there(self._keep(offsets))
 
+    async def extents(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Extent]:
+        """Return where the next fetch begins and where partitions end; what is no longer assigned is left out."""
+        found: Mapping[TopicPartition, Extent] = await self._there(self._extents(places))
+        return found
+
+    async def _extents(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Extent]:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        asked = [place for place in places if place in assigned]
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(asked) if asked else {}
+        return {place: Extent(await consumer.position(place), end) for place, end in ends.items()}
+
     async def _fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
         consumer = self._ensure_consumer()
         found: Mapping[TopicPartition, Sequence[Received]] = await consumer.getmany(
@@ -206,7 +250,8 @@ class BatchConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Faust's signature, passed on
         super().__init__(*args, **kwargs)
-        self._lanes = Lanes(_stage_app(self.app).duty, self._thread)
+        app = _stage_app(self.app)
+        self._lanes = app.lanes = Lanes(app.duty, self._thread)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -262,6 +307,7 @@ class StageApp(faust.App):
     def __init__(self, duty: Duty, options: ShellOptions) -> None:
         self.duty = duty
         self.options = options
+        self.lanes: Lanes | None = None
         super().__init__(
             f"{options.namespace}-{duty.role}",
             broker="kafka://",  # the consumer thread has the addresses
@@ -276,7 +322,8 @@ class StageApp(faust.App):
             broker_request_timeout=max(90.0, options.session_timeout_ms / 1000),
         )
         # Straight to the conductor: an agent would do no more than bring it the topic.
-        self.topics.add(self.topic(*(f"{options.namespace}.{stream}" for stream in duty.stage.streams)))
+        names = (topic_name(options.namespace, stream, options.inputs) for stream in duty.stage.streams)
+        self.topics.add(self.topic(*names))
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)

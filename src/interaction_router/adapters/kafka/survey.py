@@ -10,6 +10,7 @@ from aiokafka.protocol.admin import DescribeGroupsRequest_v0
 from aiokafka.protocol.api import Request
 
 from interaction_router.adapters.kafka.client import ClientOptions
+from interaction_router.adapters.kafka.connecting import bootstrap
 from interaction_router.adapters.kafka.failures import translated, translating
 from interaction_router.adapters.kafka.requests import DescribeTopics, MetadataRequestV12
 from interaction_router.application.diagnosis import BrokerFacts, Node
@@ -55,7 +56,7 @@ async def survey(
     client = AIOKafkaClient(**options)
     try:
         with translating("the bootstrap servers"):
-            await client.bootstrap()
+            await bootstrap(client, options)
             brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
             nodes = await asyncio.gather(*(_node(broker) for broker in brokers))
             # A broker that cannot be reached answers none of the rest: its address is what there is to tell.
@@ -66,6 +67,17 @@ async def survey(
     finally:
         await client.close()
     return BrokerFacts(str(options["bootstrap_servers"]).split(","), nodes, allowed, members)
+
+
+async def members_of(options: ClientOptions, groups: Sequence[str]) -> dict[str, int]:
+    """Return how many members each group has."""
+    client = AIOKafkaClient(**options)
+    try:
+        with translating("the consumer groups"):
+            await client.bootstrap()
+            return await _members(client, groups)
+    finally:
+        await client.close()
 
 
 async def _node(broker: Any) -> Node:  # Any: aiokafka's metadata has no types

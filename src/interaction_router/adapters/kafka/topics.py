@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -13,8 +13,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 
 from interaction_router.adapters.kafka.client import ClientOptions, milliseconds
+from interaction_router.adapters.kafka.connecting import bootstrap
 from interaction_router.adapters.kafka.failures import APPLY, translated, translating
 from interaction_router.adapters.kafka.requests import AlterTopicConfigs, DescribeTopics
+from interaction_router.application.handled import HANDLED
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
@@ -85,25 +87,43 @@ class _Found:
     replication_factor: int
 
 
-def plan(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
-    """Return every topic of the router."""
+def plan(settings: TopicsSettings, channels: Sequence[str], *, inputs_elsewhere: bool = False) -> list[TopicPlan]:
+    """Return every topic of the router; where its inputs are another's, without those."""
+    return [*([] if inputs_elsewhere else _inputs(settings, channels)), *_own(settings)]
+
+
+def _inputs(settings: TopicsSettings, channels: Sequence[str]) -> list[TopicPlan]:
     raw = [f"interactions.{channel}.v1" for channel in channels]
     inputs = _deleting(settings.input_retention, RECORD_BYTES)
     return [
         *(_topic(settings, stream, inputs, fixed=False) for stream in (*raw, CONTACTS)),
         _topic(settings, AGENTS, _compacting(), fixed=False),
         _topic(settings, COMMANDS, inputs, fixed=False),
+    ]
+
+
+def _own(settings: TopicsSettings) -> list[TopicPlan]:
+    return [
         _topic(settings, UPDATES, _deleting(settings.updates_retention, RECORD_BYTES), fixed=True),
         _topic(settings, STATE, _compacting(), fixed=True),
         _topic(settings, DEAD_LETTERS, _deleting(settings.dlq_retention, INTERNAL_RECORD_BYTES), fixed=True),
         _topic(settings, LOG, _deleting(None, INTERNAL_RECORD_BYTES) | _STAMPED_BY_BROKER, fixed=True),
         _topic(settings, OUTCOMES, _deleting(None, INTERNAL_RECORD_BYTES), fixed=True),
         _topic(settings, SNAPSHOTS, _compacting() | {"max.message.bytes": str(INTERNAL_RECORD_BYTES)}, fixed=True),
+        _topic(settings, HANDLED, _compacting(), fixed=True),
     ]
+
+
+def subscribers_plan(settings: TopicsSettings, topic: str, partitions: int) -> TopicPlan:
+    """Return a topic that updates are replayed to; it keeps them until whoever asked for it removes it."""
+    made = _topic(settings, topic, _deleting(None, RECORD_BYTES), fixed=True)
+    return replace(made, partitions=partitions)
 
 
 async def check_topics(log: Log, channels: Sequence[str]) -> int:
     """Return the number of partitions of the internal log, once every topic is found good enough to start.
+
+    What has become of dead letters, no worker needs to know.
 
     Raises:
         FatalError: a topic is missing, or has fewer partitions than the internal log, whose partition `p` writes to `p`.
@@ -131,11 +151,14 @@ async def look_at_topics(log: Log, channels: Sequence[str], *, patience_s: float
 class TopicAdmin:
     """Compares topics with their plans and mends them; never takes a partition away.
 
+    Of an empty namespace, streams are topics by their whole names.
+
     Raises `RetryableError` where Kafka does not answer and `FatalError` where it refuses.
     """
 
     def __init__(self, options: ClientOptions, namespace: str) -> None:
         self._namespace = namespace
+        self._options = options
         self._admin = AIOKafkaAdminClient(**options)
         self._client = AIOKafkaClient(**options)
 
@@ -143,7 +166,7 @@ class TopicAdmin:
         """Connect."""
         with translating("topics"):
             try:
-                await self._client.bootstrap()
+                await bootstrap(self._client, self._options)
                 await self._admin.start()
             except BaseException:
                 await self.stop()
@@ -260,10 +283,10 @@ class TopicAdmin:
                 await asyncio.sleep(0.1)
 
     def _topic(self, stream: str) -> str:
-        return f"{self._namespace}.{stream}"
+        return f"{self._namespace}.{stream}" if self._namespace else stream
 
     def _stream(self, topic: str) -> str:
-        return topic.removeprefix(f"{self._namespace}.")
+        return topic.removeprefix(f"{self._namespace}.") if self._namespace else topic
 
 
 def _topic(settings: TopicsSettings, stream: str, configs: Mapping[str, str], *, fixed: bool) -> TopicPlan:

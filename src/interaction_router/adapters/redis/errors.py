@@ -1,5 +1,6 @@
 """What the server and its client say, in the program's words: is it over by itself, or must somebody act?"""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from interaction_router.domain.errors import FatalError, RetryableError, RouterError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError, RouterError
 
 _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
     "OOM": (RetryableError, "redis_full", "Redis has used up its `maxmemory`.", "Raise it or free memory."),
@@ -53,9 +54,9 @@ _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
         "Redis forbids a command or a key to this user.",
         "Allow it `~<namespace>:* +@all -@dangerous +info +scan`.",
     ),
-    "NOAUTH": (FatalError, "redis_unauthenticated", "Redis wants a password.", "Set `redis.password`."),
+    "NOAUTH": (ConfigurationError, "redis_unauthenticated", "Redis wants a password.", "Set `redis.password`."),
     "WRONGPASS": (
-        FatalError,
+        ConfigurationError,
         "redis_unauthenticated",
         "Redis knows no such user and password.",
         "Check `redis.username` and `redis.password`.",
@@ -82,13 +83,16 @@ def _translate(error: Exception) -> RouterError:
         return kind(name, cause, advice)
     match error:
         case AuthenticationError() | AuthorizationError():
-            return FatalError(
+            return ConfigurationError(
                 "redis_unauthenticated", "Redis refuses the login.", "Check `redis.username` and `redis.password`."
             )
         case NoPermissionError():
             return _translate(NoPermissionError("NOPERM"))
         case RedisTimeoutError() | TimeoutError():
             return RetryableError("redis_timeout", "Redis did not answer in time.", "See `redis.timeout`.")
+        case RedisConnectionError() | OSError() if certificate := _untrusted(error):
+            cause = f"The certificate of Redis is not trusted: {certificate}."
+            return ConfigurationError("redis_tls", cause, "Check `redis.ssl_cafile`, and that it names this host.")
         case RedisConnectionError() | OSError():
             return RetryableError("redis_unreachable", f"No connection to Redis: {text}.")
         case ClusterDownError() | SlotNotCoveredError() | ClusterError():
@@ -104,3 +108,12 @@ def _translate(error: Exception) -> RouterError:
             return FatalError("redis_refused", f"Redis refuses: {text.partition(', with args')[0][:200]}.")
         case _:
             return FatalError("redis_unexpected", f"The Redis client failed with {type(error).__name__}.")
+
+
+def _untrusted(error: BaseException | None) -> str | None:
+    """Return why a certificate was refused, where that is what lies under the error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None

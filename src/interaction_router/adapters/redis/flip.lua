@@ -1,4 +1,4 @@
--- Puts a partition's shadow in the place of its tables, all at once: see docs/decisions/0007.
+-- Puts a partition's shadow in the place of its tables, all at once: see docs/decisions/0008.
 --
 -- Keys, all of one slot:
 --   NS:{p}:applied          'clearing', or nothing is done: the partition has to be suspended

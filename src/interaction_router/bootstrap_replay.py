@@ -1,0 +1,196 @@
+"""The wiring of replays and dead letters, beside that of the router itself."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.adapters.embedded.topics import EmbeddedTopics
+from interaction_router.adapters.kafka.client import client_options
+from interaction_router.adapters.kafka.groups import begin_at, committed
+from interaction_router.adapters.kafka.log import KafkaLog
+from interaction_router.adapters.kafka.survey import members_of
+from interaction_router.adapters.kafka.topics import TopicAdmin, TopicPlan, check_topics, plan, subscribers_plan
+from interaction_router.application.differences import Comparison
+from interaction_router.application.handled import HandledLetters
+from interaction_router.application.letters import Letters
+from interaction_router.application.log_replay import LogReplay, ReplayScope
+from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
+from interaction_router.application.redriving import Redriving
+from interaction_router.application.second_log import SecondLogWriter
+from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
+from interaction_router.bootstrap import (
+    ROLES,
+    SystemClock,
+    embedded_file,
+    kafka_log,
+    lineage_of,
+    opened_log,
+    raw_streams,
+    topics_of,
+    views_of,
+)
+from interaction_router.domain.names import topic_name
+from interaction_router.ports import Log
+from interaction_router.settings import Settings
+
+
+def letters(settings: Settings, log: Log) -> Letters:
+    """Return the dead letters."""
+    return Letters(log, namespace=settings.namespace, inputs=settings.inputs_namespace)
+
+
+def redriving(settings: Settings, log: Log, letters: Letters, handled: HandledLetters) -> Redriving:
+    """Return what sends dead letters back to where they came from, and marks them."""
+    names = (settings.namespace, settings.inputs_namespace)
+    inputs = {stream: topic_name(names[0], stream, names[1]) for stream in raw_streams(settings)}
+    return Redriving(letters, log, handled, SystemClock(), inputs=inputs)
+
+
+@asynccontextmanager
+async def opened_topics(settings: Settings) -> AsyncIterator[tuple[Log, Log]]:
+    """Have the log alone, and topics of anybody by their whole names; embedded, all are in the one file."""
+    if settings.embedded.data_dir is not None:
+        async with opened_log(settings) as embedded:
+            yield embedded, embedded
+        return
+    topics = KafkaLog(client_options(settings.kafka), "")
+    try:
+        async with kafka_log(settings) as log:
+            yield log, topics
+    finally:
+        await topics.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLog:
+    """The log of a router that is being made; `complete` makes the topics that it needs besides, last."""
+
+    lineage: str
+    writer: SecondLogWriter
+    complete: Callable[[], Awaitable[None]]
+
+
+async def is_free(settings: Settings) -> bool:
+    """Tell whether nothing is there of the router of these settings."""
+    path = embedded_file(settings)
+    if path is not None:
+        return not path.exists()
+    plans = _plans(settings)
+    async with topics_of(settings) as topics:
+        missing = [each for each in await topics.diff(plans) if each.kind == "missing"]
+    return len(missing) == len(plans)
+
+
+def _plans(settings: Settings) -> list[TopicPlan]:
+    return plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
+
+
+@asynccontextmanager
+async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
+    """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
+    plans = _plans(settings)
+    written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
+    path = embedded_file(settings)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        done = False
+        with EmbeddedDatabase(part) as database:
+            embedded = EmbeddedLog(database, SystemClock())
+            await EmbeddedTopics(embedded).apply(written)
+
+            async def complete_file() -> None:
+                nonlocal done
+                await EmbeddedTopics(embedded).apply(plans)
+                done = True
+
+            yield await _second(settings, embedded, complete_file)
+        if done:
+            part.rename(path)
+        return
+    async with topics_of(settings) as topics, kafka_log(settings) as log:
+
+        async def complete_topics() -> None:
+            await topics.apply(plans)
+
+        await topics.apply(written)
+        yield await _second(settings, log, complete_topics)
+
+
+async def _second(settings: Settings, log: Log, complete: Callable[[], Awaitable[None]]) -> SecondLog:
+    return SecondLog(await lineage_of(log), SecondLogWriter(log, await views_of(settings, log)), complete)
+
+
+def second_settings(
+    settings: Settings, namespace: str, partitions: int | None, *, whole: bool = True
+) -> dict[str, object]:
+    """Return what the settings of a router that is made by a replay have otherwise.
+
+    One that has the whole log goes on with the same inputs; a part of it is for looking at.
+    """
+    alone = settings.embedded.data_dir is not None or not whole
+    inputs = None if alone else settings.inputs_namespace or settings.namespace
+    return {"namespace": namespace, "inputs_namespace": inputs, "topics.partitions": partitions}
+
+
+async def intake_offsets(settings: Settings) -> dict[tuple[str, int], int]:
+    """Return how far intake has got with the inputs; nothing of embedded storage."""
+    if settings.embedded.data_dir is not None:
+        return {}
+    return await committed(client_options(settings.kafka), f"{settings.namespace}-intake")
+
+
+async def begin_intake_at(settings: Settings, offsets: Mapping[tuple[str, int], int]) -> None:
+    """Let intake of a router that was never started begin there."""
+    await begin_at(client_options(settings.kafka), f"{settings.namespace}-intake", offsets)
+
+
+async def examine_promotion(settings: Settings, second: Settings) -> list[Finding]:
+    """Look at whether the second router can take over.
+
+    Raises:
+        FatalError: it is not whole.
+    """
+    options = client_options(second.kafka)
+    async with kafka_log(second) as log:
+        await check_topics(log, second.channels)
+        left = await undecided(log)
+    members = await members_of(options, [f"{second.namespace}-{role}" for role in ROLES])
+    return [
+        of_workers(members),
+        of_lag(await intake_offsets(settings), await intake_offsets(second)),
+        of_undecided(left),
+    ]
+
+
+async def log_replay(
+    settings: Settings, log: Log, *, partitions: int | None, lineage: str, scope: ReplayScope
+) -> LogReplay:
+    """Return the replay of a router's log for one of another lineage; as many partitions where no number is given."""
+    count = await log.partitions(LOG)
+    return LogReplay(
+        log,
+        namespace=settings.namespace,
+        partitions=(count, partitions or count),
+        lineages=(await lineage_of(log), lineage),
+        scope=scope,
+        comparison=Comparison(namespace=settings.namespace),
+    )
+
+
+async def create_topic(settings: Settings, topics: Log, topic: str, partitions: int) -> None:
+    """Make a topic that is nobody's yet, by its whole name, and with as many partitions."""
+    wanted = subscribers_plan(settings.topics, topic, partitions)
+    if isinstance(topics, EmbeddedLog):
+        await EmbeddedTopics(topics).apply([wanted])
+        return
+    admin = TopicAdmin(client_options(settings.kafka), "")
+    await admin.start()
+    try:
+        await admin.apply([wanted])
+    finally:
+        await admin.stop()

@@ -1,0 +1,34 @@
+"""Times on a command line."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import click
+
+
+class Moment(click.ParamType):
+    """A time as `2026-11-22T10:15:30+02:00`, or how long ago, as `PT2H`; milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # click's
+        """Return the time that is meant."""
+        from interaction_router.settings.kinds import parse_duration  # noqa: PLC0415 - `--help` needs no settings
+        from interaction_router.wire.times import read_time  # noqa: PLC0415 - likewise
+
+        if isinstance(value, int):
+            return value
+        at_ms = read_time(value)
+        if at_ms is not None:
+            return at_ms
+        try:
+            ago = parse_duration(value) if value.strip().upper().startswith("P") else None
+        except ValueError:
+            ago = None
+        if ago is None:
+            self.fail("must be a time (2026-11-22T10:15:30+02:00) or how long ago (PT2H)", param, ctx)
+        return time.time_ns() // 1_000_000 - ago // timedelta(milliseconds=1)
+
+
+MOMENT = Moment()

@@ -1,0 +1,73 @@
+"""How far a long job is: on a terminal one line that changes, elsewhere a line now and then."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+_TERMINAL_EVERY_S: Final = 0.2
+_LINE_EVERY_S: Final = 10.0
+
+
+class Progress:
+    """Tells on standard error how many are done, how fast, and how long the rest will take."""
+
+    def __init__(
+        self,
+        what: str,
+        total: int | None,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`what` is done, as in `letters redriven`; `total` is None where nobody knows how many there are."""
+        self.done = 0
+        self._what = what
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._terminal = self._stream.isatty()
+        self._clock = clock
+        self._begun = self._told = clock()
+        self._open = False
+
+    def advance(self, count: int) -> None:
+        """Count what is done, and tell where it is time to."""
+        self.done += count
+        now = self._clock()
+        if now - self._told >= (_TERMINAL_EVERY_S if self._terminal else _LINE_EVERY_S):
+            self._told = now
+            self._write(self.text())
+
+    def text(self) -> str:
+        """Return how far it is."""
+        took = max(self._clock() - self._begun, 1e-6)
+        rate = self.done / took
+        if self._total is None:
+            return f"{self.done:,} {self._what}, {rate:,.0f}/s"
+        share = 100 * self.done // max(self._total, 1)
+        left = f", {_span((self._total - self.done) / rate)} left" if rate and self.done < self._total else ""
+        return f"{self.done:,} of {self._total:,} {self._what} ({share} %), {rate:,.0f}/s{left}"
+
+    def close(self) -> None:
+        """End the line that changes."""
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False
+
+    def _write(self, text: str) -> None:
+        if self._terminal:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._open = True
+        else:
+            self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+
+def _span(seconds: float) -> str:
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"

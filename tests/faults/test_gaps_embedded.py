@@ -1,0 +1,188 @@
+"""A death and a failure in every gap between two effects, on embedded storage: what is left is mended by the next."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import pytest
+
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.adapters.failpoints import Failpoints
+from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS, Agents, Hints, IntakeStage
+from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.unobserved import UNOBSERVED
+from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.rows import Policy
+from interaction_router.ports import Gap, Observer, Outgoing
+from interaction_router.settings.failpoints import Failpoint
+from tests.checker import check
+from tests.faults.simulator import SETTINGS, Lane, ManualClock
+from tests.faults.stories import merged, story
+
+PARTITIONS = 2
+BATCH = 3
+PASSES = 100
+STORY = [*story("a"), *merged("a", times=2), *story("b")]
+SHELL_GAPS = {"committed"}
+"""Gaps of the shell, which embedded storage does not have."""
+TAKEOVERS: dict[Gap, Gap] = {
+    "takeover_told": "outcomes_acknowledged",
+    "takeover_applied": "outcomes_acknowledged",
+}
+"""Gaps of a takeover that has something to do, each with the death before it that leaves it."""
+
+
+class DeathError(BaseException):
+    """The process is dead: nothing catches it."""
+
+
+def _die() -> None:
+    raise DeathError
+
+
+class Process:
+    """One life of a worker: its stages, driven by hand."""
+
+    def __init__(self, log: EmbeddedLog, intake: IntakeStage, assignment: AssignmentStage) -> None:
+        self._log = log
+        self.assignment = assignment
+        self._stages = (intake, assignment)
+
+    async def settle(self, committed: dict[Lane, int]) -> None:
+        """Hand over everything until there is nothing more; try again what fails."""
+        quiet = 0
+        for _ in range(PASSES):
+            busy = False
+            for stage in self._stages:
+                for stream in stage.streams:
+                    for partition in range(PARTITIONS):
+                        try:
+                            busy |= await self._hand_over(stage, Lane(stream, partition), committed)
+                        except RetryableError:
+                            busy = True
+            quiet = 0 if busy else quiet + 1
+            if quiet == 2:  # a takeover at the end of a pass may have sent to a partition that was passed
+                break
+        assert quiet == 2, "it does not come to rest"
+        await self.assignment.mend_state()
+
+    async def _hand_over(self, stage: IntakeStage | AssignmentStage, lane: Lane, committed: dict[Lane, int]) -> bool:
+        start = await stage.committed(*lane)
+        records = await self._log.read(*lane, committed.get(lane, 0) if start is None else start, limit=BATCH)
+        if records:
+            committed[lane] = await stage.handle(*lane, records)
+        return bool(records)
+
+
+class World:
+    """Storage that outlives the processes."""
+
+    def __init__(self, database: EmbeddedDatabase) -> None:
+        self._clock = ManualClock()
+        self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
+        self.committed: dict[Lane, int] = {}
+
+    @property
+    def raw(self) -> tuple[str, ...]:
+        return (*(f"interactions.{channel}.v1" for channel in SETTINGS.channels), CONTACTS, COMMANDS)
+
+    async def begin(self) -> None:
+        for stream in (*self.raw, AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
+            await self.log.create(stream, PARTITIONS)
+
+    async def feed(self, records: list[tuple[str, Outgoing]]) -> None:
+        for stream, record in records:
+            self._clock.ms += 1
+            await self.log.append(stream, 0, [record])
+
+    async def process(self, observer: Observer) -> Process:
+        lineage = f"{await self.log.lineage(LOG)}/{await self.log.lineage(OUTCOMES)}"
+        intake = IntakeStage(
+            self.log,
+            Agents(self.log),
+            Hints(self.tables, self._clock, partitions=PARTITIONS),
+            SETTINGS,
+            partitions=PARTITIONS,
+            lineages={stream: await self.log.lineage(stream) for stream in self.raw},
+            observer=observer,
+        )
+        views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)
+        assignment = AssignmentStage(
+            self.log, self.tables, self._clock, views, policy=Policy(), cache_rows=100, observer=observer
+        )
+        return Process(self.log, intake, assignment)
+
+    async def dies(self, gap: Gap, *, nth: int) -> bool:
+        """Live until the gap is reached for the nth time, or to the end; return which."""
+        process = await self.process(Failpoints((Failpoint(gap, "die", nth),), UNOBSERVED, die=_die))
+        try:
+            await process.settle(self.committed)
+        except DeathError:
+            return True
+        return False
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    with EmbeddedDatabase() as database:
+        yield World(database)
+
+
+@pytest.mark.parametrize("gap", [gap for gap in get_args(Gap) if gap not in SHELL_GAPS])
+async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: Gap) -> None:
+    """Each time that the gap is reached in the story is a story of its own."""
+    nth = 1
+    while await _survives(gap, nth):
+        nth += 1
+    assert nth > 1, "the story never reaches the gap"
+
+
+async def _survives(gap: Gap, nth: int) -> bool:
+    """Return whether the gap is reached so often; fail where anything is wrong after the death in it."""
+    with world() as storage:
+        await storage.begin()
+        await storage.feed(STORY)
+        if gap in TAKEOVERS:
+            reached = await storage.dies(TAKEOVERS[gap], nth=nth)
+            assert not reached or await storage.dies(gap, nth=1)
+        else:
+            reached = await storage.dies(gap, nth=nth)
+        if reached:
+            await (await storage.process(UNOBSERVED)).settle(storage.committed)
+            assert [str(each) for each in await check(storage.log, storage.tables, SETTINGS)] == [], f"{gap}=die@{nth}"
+        return reached
+
+
+@pytest.mark.parametrize("gap", [gap for gap in get_args(Gap) if gap not in SHELL_GAPS | TAKEOVERS.keys()])
+async def test_a_failure_in_a_gap_is_tried_again_and_does_nothing_twice(gap: Gap) -> None:
+    with world() as storage:
+        await storage.begin()
+        await storage.feed(STORY)
+        observer = Failpoints([Failpoint(gap, "fail", nth) for nth in (1, 3, 4, 9)], UNOBSERVED)
+        await (await storage.process(observer)).settle(storage.committed)
+        assert [str(each) for each in await check(storage.log, storage.tables, SETTINGS)] == []
+
+
+async def test_a_takeover_that_folds_tells_that_it_gets_on() -> None:
+    """So that no watchdog ends one of a large partition."""
+    with world() as storage:
+        await storage.begin()
+        await storage.feed(STORY)
+        await (await storage.process(UNOBSERVED)).settle(storage.committed)
+        for partition in range(PARTITIONS):
+            await storage.tables.clear(partition)
+        process = await storage.process(Failpoints((Failpoint("takeover_applied", "hang"),), UNOBSERVED))
+        taking = asyncio.create_task(process.assignment.committed(LOG, 0))
+        assert process.assignment.progress(LOG, 0) == 0
+        async with asyncio.timeout(10):
+            while not process.assignment.progress(LOG, 0):  # noqa: ASYNC110 - each turn is one of the takeover
+                await asyncio.sleep(0)
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert process.assignment.progress(LOG, 0) == 0, "it is over"

@@ -1,0 +1,93 @@
+"""Two holes of the protocol that stories do not happen upon, each as a script: it fails where the defect is planted."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.application.assignment import Ownership
+from interaction_router.application.views import LOG, UPDATES
+from interaction_router.domain import contacts, endpoints, events
+from interaction_router.domain.ids import Entity
+from interaction_router.domain.interactions import Interaction, Status
+from interaction_router.domain.messages import ContactDeleted, ContactSaved, ConversationReturned, InteractionEvent
+from interaction_router.ports import Outgoing
+from interaction_router.wire.codec import decode_log_record
+from tests.faults.plants import _order
+from tests.faults.simulator import PARTITIONS, SETTINGS, Bench
+from tests.unit.world import START_MS, World
+
+PHONE, OTHER = "+27821234567", "+27829999999"
+ENDPOINT = Entity("acme", "endpoint", f"tel:{PHONE}")
+_SMS = {"tenant": "acme", "channel": "sms", "direction": "inbound", "to": "+27110000000"}
+
+
+async def _handed_over_before_told(patch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
+    """Merge contacts that both have an open conversation: one is closed and given back by one record.
+
+    Return how many conversations were handed over, and which of them before all of their updates were there.
+    """
+    append = EmbeddedLog.append
+    early: list[str] = []
+    handed = 0
+
+    async def watched(self: EmbeddedLog, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        nonlocal handed
+        for record in records if stream == LOG else ():
+            message = decode_log_record(record.value or b"", record.headers, arrived_ms=0).message
+            for each in message.carried if isinstance(message, ConversationReturned) else ():
+                handed += 1
+                updates = [update for at in range(PARTITIONS) for update in await self.read(UPDATES, at, 0)]
+                told = [orjson.loads(update.value or b"{}") for update in updates]
+                row = each.conversation
+                if (row.conversation_id, row.seq) not in {(one.get("conversation_id"), one.get("seq")) for one in told}:
+                    early.append(row.conversation_id)
+        return await append(self, stream, partition, records)
+
+    patch.setattr(EmbeddedLog, "append", watched)
+    async with Bench.opened(SETTINGS) as bench:
+        for number, contact in ((PHONE, "c1"), (OTHER, "c2")):
+            saved = {"tenant": "acme", "type": "contact.saved", "contact_id": contact, "addresses": [number]}
+            sms = {**_SMS, "interaction_id": contact, "from": number, "occurred_at": "2026-09-21T10:00:00Z"}
+            for stream, fields in (("contacts.v1", saved), ("interactions.sms.v1", sms)):
+                await bench.log.append(stream, 0, [Outgoing(None, orjson.dumps(fields))])
+                await bench.settle()
+        merged = {"tenant": "acme", "type": "contact.merged", "contact_id": "c2", "into": "c1"}
+        await bench.log.append("contacts.v1", 0, [Outgoing(None, orjson.dumps(merged))])
+        await bench.settle()
+    return handed, early
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_h2_what_is_handed_over_was_told_before(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    """Else the taker's updates, of a higher seq, come first, and a subscriber drops those of before."""
+    if planted:
+        monkeypatch.setattr(Ownership, "_bring_about", _order("outcomes", "sends", "updates", "tables"))
+    handed, early = asyncio.run(_handed_over_before_told(monkeypatch))
+    assert handed == 1
+    assert bool(early) is planted
+
+
+def _call(world: World, status: Status, to: Entity) -> None:
+    what = Interaction("call", "voice", "inbound", status, START_MS, PHONE, (), None, (), {})
+    world.tell(to, InteractionEvent(ENDPOINT.key, None, what))
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_h4_the_index_goes_with_the_ownership(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    """A call that rings, whose contact is deleted, whose number is another's by then, and that ends, is one."""
+    if planted:
+        for module in (contacts, endpoints):
+            monkeypatch.setattr(module, "index_parts", lambda _: [{}])
+    world = World()
+    for contact in ("c1", "c2"):
+        to = Entity("acme", "contact", contact)
+        world.tell(to, ContactSaved(contact, "Ann", (ENDPOINT.key,)), stream="contacts.v1")
+        if contact == "c1":
+            _call(world, "ringing", to)
+            world.tell(to, ContactDeleted(contact), stream="contacts.v1")
+    _call(world, "answered", ENDPOINT)
+    _call(world, "ended", Entity("acme", "contact", "c2"))
+    assert (len(world.events(events.Opened)) > 1) is planted

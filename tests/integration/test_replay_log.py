@@ -1,0 +1,153 @@
+"""`replay log` on a real broker: the log of workers that were killed, into a router with twice the partitions."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interaction_router.adapters.kafka.log import KafkaLog
+from interaction_router.adapters.kafka.topics import check_topics
+from interaction_router.bootstrap_replay import is_free, second_log
+from interaction_router.domain.errors import FatalError
+from tests.integration.running import Running, saved, sms, until, updates
+from tests.integration.test_redrive import Program
+from tests.servers import Broker, RedisServer
+
+PARTIES = 40
+NUMBERS = [f"+2782123{number:04}" for number in range(PARTIES)]
+SMS = "interactions.sms.v1"
+
+
+async def _told(log: KafkaLog, namespace: str) -> dict[str, list[str]]:
+    """Return each conversation's updates as they are promised: those above the highest `seq`."""
+    told: dict[str, list[str]] = defaultdict(list)
+    for update in await updates(log):
+        if update["seq"] > len(told[update["conversation_id"]]):
+            told[update["conversation_id"]].append(
+                json.dumps(update).replace(f'"{namespace}.internal.', '"NS.internal.')
+            )
+    return told
+
+
+async def _live_through(running: Running, log: KafkaLog) -> None:
+    """Messages, saves that link them, and more messages; the worker is killed in the middle."""
+    first = running.worker()
+    await first.ready()
+    await log.append(SMS, 0, [sms(f"a{n}", number) for n, number in enumerate(NUMBERS)])
+    await log.append("contacts.v1", 0, [saved(f"c{n}", number) for n, number in enumerate(NUMBERS[::2])])
+    await until(lambda: _at_least(log, PARTIES))
+    first.kill()
+    await log.append(SMS, 1, [sms(f"b{n}", number) for n, number in enumerate(NUMBERS)])
+    second = running.worker()
+    try:
+        await until(lambda: _settled(log))
+        assert second.stop() == 0
+    finally:
+        second.kill()
+
+
+async def _at_least(log: KafkaLog, count: int) -> bool:
+    return len(await updates(log)) >= count
+
+
+async def _settled(log: KafkaLog) -> bool:
+    """Tell whether every message is in a conversation, and every saved party's are its contact's."""
+    found = await updates(log)
+    added = {
+        each["interaction"]["interaction_id"] for each in found if each["type"] == "conversation.interaction_added"
+    }
+    owners = {each["contact_id"] for each in found if each["type"] == "conversation.linked"}
+    return len(added) == 2 * PARTIES and len(owners) == PARTIES // 2
+
+
+async def test_twice_the_partitions_tell_the_same(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin_name = f"{namespace}b"
+    servers = {"bootstrap": broker.bootstrap, "redis_url": redis_server.url}
+    session = {"KAFKA__SESSION_TIMEOUT": "6"}
+    running = Running(**servers, namespace=namespace, folder=tmp_path / "a", TOPICS__PARTITIONS="4", **session)
+    twin = Running(
+        **servers,
+        namespace=twin_name,
+        folder=tmp_path / "b",
+        TOPICS__PARTITIONS="8",
+        INPUTS_NAMESPACE=namespace,
+        **session,
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    await running.apply_topics()
+    program = Program(running, capsys)
+    log, copy = running.log(), twin.log()
+    try:
+        await _live_through(running, log)
+        live = await _told(log, namespace)
+        ends = [await log.bounds("internal.log", each) for each in range(4)]
+        replay = ("replay", "log", "--into", twin_name, "--partitions", "8")
+        dry = await program(*replay, "--json")
+        assert (dry.code, json.loads(dry.out)["differences"]) == (0, 0), dry.err
+        assert await is_free(twin.settings)
+        ran = await program(*replay, "--yes", "--json")
+        assert (ran.code, json.loads(ran.out)["differences"]) == (0, 0), ran.err
+        assert await copy.partitions("conversations.v1") == 8
+        assert await _told(copy, twin_name) == live
+        assert [await log.bounds("internal.log", each) for each in range(4)] == ends
+        assert "target_exists" in (await program(*replay, "--yes")).err
+
+        promote = ("replay", "promote", "--into", twin_name, "--json")
+        early = await program(*promote)
+        assert (early.code, json.loads(early.out)["ready"]) == (1, False)
+        await _both_go_on(running, twin, log, copy)
+        ready = await program(*promote)
+        assert ready.code == 1  # nobody is there any more
+        assert [each["verdict"] for each in json.loads(ready.out)["findings"]] == ["fail", "ok", "ok"]
+    finally:
+        await copy.stop()
+        await log.stop()
+
+
+async def _both_go_on(running: Running, twin: Running, log: KafkaLog, copy: KafkaLog) -> None:
+    """Let the workers of both take the same message: it joins the same conversation, and has the same cause."""
+    workers = [running.worker(), twin.worker()]
+    try:
+        for worker in workers:
+            await worker.ready()
+        await log.append(SMS, 0, [sms("z", NUMBERS[0])])
+        told: list[dict[str, Any]] = []
+
+        async def joined() -> bool:
+            told[:] = [
+                each
+                for of in (log, copy)
+                for each in await updates(of)
+                if each.get("interaction", {}).get("interaction_id") == "z"
+            ]
+            return len(told) == 2
+
+        await until(joined)
+        ours, theirs = ({**each, "at": None} for each in told)
+        assert ours == theirs
+        assert ours["cause"]["rule"] == "joined_open_conversation"
+        assert ours["cause"]["topic"] == f"{running.settings.namespace}.{SMS}"
+        assert [worker.stop() for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+async def test_a_router_that_is_not_whole_does_not_start(broker: Broker, namespace: str, tmp_path: Path) -> None:
+    running = Running(
+        bootstrap=broker.bootstrap, redis_url="redis://127.0.0.1:1/0", namespace=namespace, folder=tmp_path
+    )
+    async with second_log(running.settings):
+        pass
+    log = running.log()
+    try:
+        assert not await is_free(running.settings)
+        with pytest.raises(FatalError, match="topic_missing"):
+            await check_topics(log, running.settings.channels)
+    finally:
+        await log.stop()
