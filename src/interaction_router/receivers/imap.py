@@ -96,11 +96,11 @@ class FolderReader:
             try:
                 await self._connection()
             except LoginError:
-                self._log(logging.ERROR, "imap_refused", cause="the user or the password is refused")
+                _LOGGER.warning("imap_refused", extra=self._about(cause="the user or the password is refused"))
                 pause_s = _LONGEST_PAUSE_S
             except (IMAPClientError, OSError, EOFError, RetryableError, ValueError) as error:
                 told = error.code if isinstance(error, RetryableError) else type(error).__name__
-                self._log(logging.WARNING, "imap_lost", cause=told)
+                _LOGGER.warning("imap_lost", extra=self._about(cause=told))
             self.tried.set()
             if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE_S:
                 pause_s = _FIRST_PAUSE_S
@@ -113,7 +113,7 @@ class FolderReader:
             await _blocking(lambda: _log_in(client, self._folder.settings))
             selected = await _blocking(lambda: client.select_folder(self._folder.name, readonly=True))
             position = await self._resumed(client, selected)
-            self._log(logging.INFO, "imap_connected", uid=position.uid)
+            _LOGGER.info("imap_connected", extra=self._about(uid=position.uid))
             idles = await _blocking(lambda: client.has_capability("IDLE"))
             while True:
                 position = await self._read(client, position)
@@ -133,7 +133,7 @@ class FolderReader:
         elif position.validity != validity:
             since = _since(position, self._clock)
             uids = await _blocking(lambda: client.search(["SINCE", since]))
-            self._log(logging.WARNING, "imap_renumbered", again=len(uids), since=since.isoformat())
+            _LOGGER.warning("imap_renumbered", extra=self._about(again=len(uids), since=since.isoformat()))
             position = Position(validity, min(uids, default=following) - 1, position.day)
         return position
 
@@ -158,7 +158,7 @@ class FolderReader:
         await self._mails.take(content, [envelope], damage=damage)
         position = Position(position.validity, uid, came_at.date().isoformat() if came_at else position.day)
         await self._save(position)
-        self._log(logging.INFO, "mail_taken", uid=uid, bytes=len(content))
+        _LOGGER.info("mail_taken", extra=self._about(uid=uid, bytes=len(content)))
         return position
 
     async def _save(self, position: Position) -> None:
@@ -178,9 +178,9 @@ class FolderReader:
         await asyncio.sleep(_LOOK_EVERY_S)
         await _blocking(client.noop)
 
-    def _log(self, level: int, event: str, **more: object) -> None:
-        folder = self._folder
-        _LOGGER.log(level, event, extra={"tenant": folder.tenant, "folder": folder.name, **more})
+    def _about(self, **more: object) -> dict[str, object]:
+        """Return what a log event says besides its name."""
+        return {"tenant": self._folder.tenant, "folder": self._folder.name, **more}
 
 
 async def _blocking(call: Callable[[], Answer]) -> Answer:

@@ -131,7 +131,7 @@ class Switch:
             self._machine.restore(kept["calls"])
             self._lost_at_ms = int(kept["at_ms"])
         except (KeyError, TypeError, ValueError):
-            self._log(logging.WARNING, "calls_forgotten")
+            _LOGGER.warning("calls_forgotten", extra=self._about())
 
     async def _keep(self) -> None:
         """Keep the calls that run, as far as they have been delivered."""
@@ -146,7 +146,7 @@ class Switch:
             try:
                 await self._connection()
             except (OSError, EOFError, TimeoutError, ConversationError, ValueError) as error:
-                self._log(logging.WARNING, "switch_lost", cause=str(error) or type(error).__name__)
+                _LOGGER.warning("switch_lost", extra=self._about(cause=str(error) or type(error).__name__))
             self.tried.set()
             if self._lost_at_ms is None:
                 self._lost_at_ms = self._clock.now_ms()
@@ -178,12 +178,12 @@ class Switch:
 
     def _resumed(self, listed: Listed, now_ms: int) -> None:
         if listed.rows is None:
-            self._log(logging.WARNING, "switch_not_listed", cause=listed.why)
+            _LOGGER.warning("switch_not_listed", extra=self._about(cause=listed.why))
         else:
             self._hand_over(self._machine.end_resume(listed.rows, now_ms))
-            self._log(logging.INFO, "switch_connected", running=len(listed.rows))
+            _LOGGER.info("switch_connected", extra=self._about(running=len(listed.rows)))
         if self._lost_at_ms is not None:
-            self._log(logging.WARNING, "switch_gap", seconds=round((now_ms - self._lost_at_ms) / 1000, 1))
+            _LOGGER.warning("switch_gap", extra=self._about(seconds=round((now_ms - self._lost_at_ms) / 1000, 1)))
             self._lost_at_ms = None
 
     def _hand_over(self, told: Iterable[JsonObject]) -> None:
@@ -202,7 +202,7 @@ class Switch:
                 pause_s = _FIRST_PAUSE_S
                 await self._keep_now_and_then()
             except RetryableError as error:
-                self._log(logging.WARNING, "calls_wait", code=error.code, waiting=len(self._waiting))
+                _LOGGER.warning("calls_wait", extra=self._about(code=error.code, waiting=len(self._waiting)))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -228,7 +228,8 @@ class Switch:
                     await self._deliver_some()
                 await self._keep()
         except (RetryableError, TimeoutError):
-            self._log(logging.ERROR, "calls_lost", waiting=len(self._waiting))
+            _LOGGER.warning("calls_lost", extra=self._about(waiting=len(self._waiting)))
 
-    def _log(self, level: int, event: str, **more: object) -> None:
-        _LOGGER.log(level, event, extra={"switch": self._place.kind, "tenant": self._place.tenant, **more})
+    def _about(self, **more: object) -> dict[str, object]:
+        """Return what a log event says besides its name."""
+        return {"switch": self._place.kind, "tenant": self._place.tenant, **more}
