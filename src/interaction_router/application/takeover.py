@@ -106,7 +106,8 @@ class Takeover:
             if counted:
                 fold.outcome = counted[-1][1]
                 unwritten |= await self._catch_up(fold, store, [outcome for outcome, _ in counted], done)
-        await self._repeat_state(unwritten, fold)
+        # What an attempt before this one has written may have come behind somebody else's write.
+        await self._repeat_state(unwritten | self.wrote, fold)
 
     async def _standpoint(self, fold: _Fold, expected: int) -> Standpoint:
         first = (await self._log.bounds(LOG, self._partition)).first
