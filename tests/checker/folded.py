@@ -70,8 +70,12 @@ async def check_tables(source: Source, tables: Tables) -> list[Difference]:
     """The log is decided to its end, and every partition's tables are the fold of what counts."""
     differences: list[Difference] = []
     for partition, end in enumerate(source.ends[LOG]):
-        folded = fold(source, partition)
         where = f"partition {partition}"
+        try:
+            folded = fold(source, partition)
+        except TypeError as error:  # an event of what is not there, or is something else
+            differences.append(Difference("contradiction", where, str(error)))
+            continue
         differences += folded.two_open
         if folded.last != end - 1:
             differences.append(Difference("undecided", where, f"decided up to {folded.last}, the log ends at {end}"))

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import orjson
+import pytest
 
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.application import assignment
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -33,6 +35,7 @@ from interaction_router.ports import Outgoing
 from tests.checker import Difference, check
 from tests.faults.faulty import CLIMATES, FaultyLog, FaultyTables, Weather
 from tests.faults.traffic import Traffic
+from tests.faults.versions import RUNNING, VERSIONS, decide_by_version
 
 PARTITIONS = 3
 CHANNELS = ("sms", "voice", "email")
@@ -65,6 +68,7 @@ class Worker:
     """One process: its stages, its connections, and what it has under way."""
 
     weather: Weather
+    version: int
     log: FaultyLog
     intake: IntakeStage
     assignment: AssignmentStage
@@ -91,7 +95,8 @@ class Simulation:
 
     async def run(self) -> Sequence[Difference]:
         """Live through the story, let the weather calm down, and return what is wrong then."""
-        with EmbeddedDatabase() as database:
+        with EmbeddedDatabase() as database, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(assignment, "decide", decide_by_version)
             self._database = database
             self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
             raw = [f"interactions.{channel}.v1" for channel in CHANNELS]
@@ -118,8 +123,8 @@ class Simulation:
             lineages={stream: await log.lineage(stream) for stream in (*raw, CONTACTS, COMMANDS)},
         )
         views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)
-        assignment = AssignmentStage(log, tables, self._clock, views, policy=POLICY, cache_rows=20)
-        return Worker(weather, log, intake, assignment)
+        stage = AssignmentStage(log, tables, self._clock, views, policy=POLICY, cache_rows=20)
+        return Worker(weather, self._random.randrange(VERSIONS), log, intake, stage)
 
     async def _step(self) -> None:
         """Let one thing happen, and whatever it lets happen."""
@@ -170,6 +175,7 @@ class Simulation:
 
     async def _hand_over(self, worker: Worker, lane: Lane, limit: int) -> None:
         """Do what a shell does: read on, hand over, commit."""
+        RUNNING.set(worker.version)
         try:
             if lane.stream == LOG:
                 start = await worker.assignment.committed(*lane)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Ownership
+from interaction_router.application.outcomes import OUTCOMES, known_done
 from interaction_router.application.takeover import Takeover
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
@@ -93,6 +94,7 @@ class AssignmentStage:
                 doubted=takeover.wrote,
             )
             self._held[partition] = held
+            self._doubt(partition, takeover.overtaken)
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
         return held
 
@@ -224,19 +226,33 @@ class AssignmentStage:
         """Return the conversations' rows wherever they are by now: a stub says where one has gone.
 
         One that is on its way has no row; who takes it writes it.
+
+        Raises: RetryableError where tables were lost or rolled back, and nobody has brought them on since.
         """
         places = dict.fromkeys(sorted(keys), partition)
         found: dict[RowKey, bytes] = {}
         for _ in range(_MOVES):
-            values = await self._tables.peek([(at, key) for key, at in places.items()])
             ahead: dict[RowKey, int] = {}
-            for key, value in zip(places, values, strict=True):
-                row = None if value is None else decode_row(value)
-                if isinstance(row, Moved):
-                    ahead[key] = home(row.to, self._views.partitions)
-                elif value is not None:
-                    found[key] = value
+            for at in sorted(set(places.values())):
+                for key, value in (await self._rows_of(at, [key for key in places if places[key] == at])).items():
+                    row = decode_row(value)
+                    if isinstance(row, Moved):
+                        ahead[key] = home(row.to, self._views.partitions)
+                    else:
+                        found[key] = value
             if not ahead:
                 break
             places = ahead
         return found
+
+    async def _rows_of(self, partition: int, keys: Sequence[RowKey]) -> dict[RowKey, bytes]:
+        """Return the rows that are there, none of them older than what was ever left written to the state topic."""
+        done = await known_done(self._log, partition, await self._log.bounds(OUTCOMES, partition))
+        loaded = await self._tables.load(partition, keys)
+        if loaded.applied < done:
+            raise RetryableError(
+                "tables_behind",
+                f"The tables of partition {partition} are at {loaded.applied}, and were at {done} before.",
+                "Waiting until its owner has brought them on.",
+            )
+        return {key: value for key, value in zip(keys, loaded.rows, strict=True) if value is not None}
