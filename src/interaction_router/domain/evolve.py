@@ -41,9 +41,9 @@ _PASSED_OVER = frozenset({"superseded", "merged"})
 
 def touched(event: Event) -> list[RowKey]:
     """Return the rows that `evolve` reads or replaces, as far as the event alone names them."""
-    if isinstance(event, RowPut | RowGone):
+    if isinstance(event, (RowPut, RowGone)):
         return [event.key]
-    if isinstance(event, Conflicted | AliasMade):
+    if isinstance(event, (Conflicted, AliasMade)):
         return []
     keys = [conversation_key(event.now.conversation_id)]
     if isinstance(event, Opened) and event.owner.kind == "contact":

@@ -53,6 +53,9 @@ _TYPE_HEADERS: Final = {
     )
 }
 
+_ROWS_ALONE: Final = (RowPut, RowGone)
+"""Events of no concern to subscribers."""
+
 Fields: TypeAlias = dict[str, Any]  # Any: what orjson takes, fragments too
 
 
@@ -82,6 +85,7 @@ class UpdateWriter:
         """`inputs` is the namespace of the raw records where it is another. Nothing of an outcome is kept."""
         self._namespace, self._inputs = namespace, inputs
         self._partition = partition
+        self._topics: dict[str, str] = {}
         self._source = ("ce_source", f"/{namespace}".encode())
 
     def records(self, outcome: Outcome) -> list[Update]:
@@ -97,8 +101,11 @@ class UpdateWriter:
         last: tuple[tuple[str, bytes], ...] = (("ce_time", at.encode()), self._source, _CONTENT_TYPE)
         if outcome.trace is not None:
             last = (*last, ("traceparent", outcome.trace.encode()))
-        occasion = _Occasion(outcome.tenant, at, topic_name(self._namespace, cause.stream, self._inputs), cause, last)
-        return [_update(event, occasion) for event in events if not isinstance(event, RowPut | RowGone)]
+        topic = self._topics.get(cause.stream)
+        if topic is None:
+            topic = self._topics[cause.stream] = topic_name(self._namespace, cause.stream, self._inputs)
+        occasion = _Occasion(outcome.tenant, at, topic, cause, last)
+        return [_update(event, occasion) for event in events if not isinstance(event, _ROWS_ALONE)]
 
 
 def update_records(outcome: Outcome, *, partition: int, namespace: str, inputs: str | None = None) -> list[Update]:
@@ -108,6 +115,8 @@ def update_records(outcome: Outcome, *, partition: int, namespace: str, inputs: 
 
 def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasion) -> Update:
     match event:
+        case InteractionAdded():
+            return _of_conversation(event, occasion)
         case Conflicted():
             own = {"owner_contact_id": event.owner_contact_id, "endpoint": event.endpoint}
             return _of_contact("contact.conflict", event.contact_id, own, "saved", occasion)
