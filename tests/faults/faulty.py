@@ -65,22 +65,27 @@ class FaultyLog:
     def __init__(self, log: Log, weather: Weather) -> None:
         self._log = log
         self._weather = weather
-        self.late_state = False
-        """Whether a write to the state topic has landed late, perhaps over somebody else's."""
+        self.states: set[tuple[int, int]] = set()
+        """Partition and offset of each record that it has written to the state topic."""
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         fault = self._weather.draw(f"append {stream.partition('.v')[0]}")
         if fault == "before":
             raise _lost("request")
         if fault == "torn":
-            await self._log.append(stream, partition, records[: self._weather.random.randrange(len(records) + 1)])
+            await self._append(stream, partition, records[: self._weather.random.randrange(len(records) + 1)])
             raise _lost("connection")
         if fault == "late":
             await self._weather.sleep()
-            self.late_state = self.late_state or stream == STATE
-        offsets = await self._log.append(stream, partition, records)
+        offsets = await self._append(stream, partition, records)
         if fault == "after":
             raise _lost("acknowledgement")
+        return offsets
+
+    async def _append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        offsets = await self._log.append(stream, partition, records)
+        if stream == STATE:
+            self.states.update((partition, offset) for offset in offsets)
         return offsets
 
     async def read(self, stream: str, partition: int, start: int, *, limit: int = 1000) -> Sequence[Received]:

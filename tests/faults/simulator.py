@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple, Self
 
 import orjson
@@ -201,9 +202,22 @@ class Simulation:
     async def _kill(self) -> None:
         """Kill a process; but for one whose late write to the state topic only itself, or a verification, can mend."""
         worker = self._random.choice(self._workers)
-        if not worker.log.late_state:
+        if worker.log.states.isdisjoint(await self._gone_back()):
             await self._bury(worker)
             self._workers.append(await self._start())
+
+    async def _gone_back(self) -> set[tuple[int, int]]:
+        """Return where the last record of a conversation in the state topic is older than one before it."""
+        gone_back: set[tuple[int, int]] = set()
+        for partition in range(PARTITIONS):
+            newest: dict[bytes | None, float] = {}
+            last: dict[bytes | None, tuple[int, bool]] = {}
+            for record in await self.log.read(STATE, partition, 0, limit=100_000):
+                seq = inf if record.value is None else orjson.loads(record.value)["seq"]
+                newest[record.key] = max(seq, newest.get(record.key, seq))
+                last[record.key] = record.offset, seq < newest[record.key]
+            gone_back.update((partition, offset) for offset, older in last.values() if older)
+        return gone_back
 
     async def _bury(self, worker: Worker) -> None:
         self._workers.remove(worker)

@@ -71,6 +71,13 @@ class Process:
         assert quiet == 2, "it does not come to rest"
         await self.assignment.mend_state()
 
+    async def take_in(self, committed: dict[Lane, int]) -> None:
+        """Hand what there is over to intake alone."""
+        intake, _ = self._stages
+        for stream in intake.streams:
+            for partition in range(PARTITIONS):
+                await self._hand_over(intake, Lane(stream, partition), committed)
+
     async def _hand_over(self, stage: IntakeStage | AssignmentStage, lane: Lane, committed: dict[Lane, int]) -> bool:
         start = await stage.committed(*lane)
         records = await self._log.read(*lane, committed.get(lane, 0) if start is None else start, limit=BATCH)

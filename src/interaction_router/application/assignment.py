@@ -65,6 +65,7 @@ class Ownership:
         self._observer = observer
         self._store = RowStore(tables, at.partition, observer, applied=at.applied, cache_rows=cache_rows)
         self._doubted = set(doubted)
+        self._looked_at = -1
         self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
         self._before: dict[RowKey, Row | None] = {}
@@ -180,6 +181,7 @@ class Ownership:
                 "Somebody else decides this partition; taking over anew.",
             )
         self._expected, self._outcome = at, at - 1
+        self._doubted.clear()  # nobody else has decided since what was written before
         return outcomes
 
     async def _apply(self, outcomes: Sequence[Outcome]) -> None:
@@ -195,7 +197,6 @@ class Ownership:
                 f"The tables of partition {self.partition} are at {applied}, not at {self._store.applied}.",
                 "Somebody else has moved them, or they were lost; taking over anew.",
             )
-        self._doubted.clear()
         self._store.applied_up_to(last)
 
     def _policy(self) -> Policy:
@@ -203,21 +204,33 @@ class Ownership:
         return row if isinstance(row, Policy) else Policy()
 
     async def _write_state(self, changed: Mapping[RowKey, Row | None], before: Mapping[RowKey, Row | None]) -> None:
-        """Write what changed for subscribers; in doubt until the next apply shows that nobody came between."""
+        """Write what changed for subscribers; in doubt until the outcomes show that nobody came between."""
         rows = {
             key: row
             for key, row in changed.items()
             if isinstance(row, Conversation) and not _same_seq(row, before.get(key))
         }
         self._doubted.update(rows)
-        await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
-        self._doubted.update(rows)  # what was confirmed while this was under way was not yet written
+        try:
+            await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
+        finally:  # what was confirmed while this was under way was not yet written
+            self._doubted.update(rows)
 
-    async def confirm(self) -> None:
-        """Take what was in doubt for certain where the tables are still as this takeover has left them."""
-        doubted = set(self._doubted)
-        if doubted and (await self._tables.load(self.partition, [])).applied == self._store.applied:
+    async def confirm(self) -> bool:
+        """Take what was in doubt for certain where the outcomes end where this takeover has left them.
+
+        Not the tables: those may have been rolled back to there. One that goes on finds out by its next outcomes, so
+        only one that has rested since the last call is looked at. Return False where somebody else has decided, and
+        this takeover is over.
+        """
+        doubted, expected = set(self._doubted), self._expected
+        if self._looked_at != expected:
+            self._looked_at = expected
+            return True
+        if not doubted or (await self._log.bounds(OUTCOMES, self.partition)).end == expected:
             self._doubted -= doubted
+            return True
+        return bool(self._decided) or self._expected != expected  # what is beyond it may be of this one
 
     @property
     def doubted(self) -> frozenset[RowKey]:

@@ -3,26 +3,22 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
-from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Ownership
-from interaction_router.application.outcomes import OUTCOMES, known_done
+from interaction_router.application.mending import Mending
 from interaction_router.application.takeover import Takeover
 from interaction_router.application.unobserved import UNOBSERVED
-from interaction_router.application.views import DUE, LOG, STATE, TENANTS, Views
+from interaction_router.application.views import DUE, LOG, TENANTS, Views
 from interaction_router.domain.errors import RetryableError
-from interaction_router.domain.ids import Entity, home
+from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import LogRecord, Message, PolicySet, Retire, Tick
-from interaction_router.domain.rows import POLICY, Conversation, Moved, Policy, RowKey
+from interaction_router.domain.rows import POLICY, Policy
 from interaction_router.ports import Clock, Log, Observer, Received, Tables
 from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
 _TICK_CONVERSATIONS = 500
-_MOVES = 20
-"""So many homes a conversation has at most on the way from one that wrote it to where it is."""
 _TICK_AGAIN_MS = 2_500
 _RETIRE_AGAIN_MS = 10_000
 _TENANTS = 100_000
@@ -58,7 +54,7 @@ class AssignmentStage:
         self._policy = policy
         self._cache_rows = cache_rows
         self._held: dict[int, Ownership] = {}
-        self._doubts: dict[int, set[RowKey]] = {}
+        self._mending = Mending(log, tables, clock, views)
         self._ticked: dict[int, int] = {}
         self._retired: dict[int, int] = {}
         self._taking: dict[int, Takeover] = {}
@@ -79,7 +75,7 @@ class AssignmentStage:
                     await self._set_policy(partition)
                     await self._observer.reached("taken_over", partition)
             except BaseException:
-                self._doubt(partition, takeover.wrote)
+                self._mending.doubt(partition, takeover.wrote)
                 raise
             finally:
                 if self._taking.get(partition) is takeover:
@@ -91,10 +87,10 @@ class AssignmentStage:
                 at,
                 observer=self._observer,
                 cache_rows=self._cache_rows,
-                doubted=takeover.wrote,
+                doubted=takeover.wrote - takeover.overtaken,
             )
             self._held[partition] = held
-            self._doubt(partition, takeover.overtaken)
+            self._mending.doubt(partition, takeover.overtaken)
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
         return held
 
@@ -134,7 +130,7 @@ class AssignmentStage:
             raise
         finally:
             if self._held.get(partition) is not held:
-                self._doubt(partition, held.doubted)
+                self._mending.doubt(partition, held.doubted)
         return held.next
 
     def progress(self, stream: str, partition: int) -> int:
@@ -149,12 +145,7 @@ class AssignmentStage:
         held = self._held.pop(partition, None)
         self._observer.cached(partition, 0)
         if held is not None:
-            self._doubt(partition, held.doubted)
-
-    def _doubt(self, partition: int, written: AbstractSet[RowKey]) -> None:
-        """Remember what a dead takeover has written to the state topic: somebody else may have written before it."""
-        if written:
-            self._doubts.setdefault(partition, set()).update(written)
+            self._mending.doubt(partition, held.doubted)
 
     @property
     def held(self) -> Sequence[int]:
@@ -197,62 +188,9 @@ class AssignmentStage:
                 self._retired[partition] = 0
 
     async def mend_state(self) -> None:
-        """Write conversations in doubt to the state topic again, until what was written is what stands.
-
-        Of a partition that is held, they are no longer in doubt once the tables show that nobody came between.
-        """
-        for held in list(self._held.values()):
+        """End the doubts about the state topic: what is in doubt no longer stands so, or is written again."""
+        for partition, held in list(self._held.items()):
             with suppress(RetryableError):
-                await held.confirm()
-        for partition in list(self._doubts):
-            keys = self._doubts.pop(partition)
-            try:
-                while changed := await self._write_again(partition, keys):
-                    keys = changed
-            except BaseException as error:
-                self._doubt(partition, keys)
-                if not isinstance(error, RetryableError):
-                    raise
-
-    async def _write_again(self, partition: int, keys: AbstractSet[RowKey]) -> set[RowKey]:
-        """Return those of the keys whose rows have changed while they were written."""
-        values = await self._as_they_stand(partition, keys)
-        rows = [row for row in map(decode_row, values.values()) if isinstance(row, Conversation)]
-        await append_batches(self._log, (STATE, self._views.state(rows, self._clock.now_ms())))
-        after = await self._as_they_stand(partition, keys)
-        return {key for key in keys if values.get(key) != after.get(key)}
-
-    async def _as_they_stand(self, partition: int, keys: AbstractSet[RowKey]) -> dict[RowKey, bytes]:
-        """Return the conversations' rows wherever they are by now: a stub says where one has gone.
-
-        One that is on its way has no row; who takes it writes it.
-
-        Raises: RetryableError where tables were lost or rolled back, and nobody has brought them on since.
-        """
-        places = dict.fromkeys(sorted(keys), partition)
-        found: dict[RowKey, bytes] = {}
-        for _ in range(_MOVES):
-            ahead: dict[RowKey, int] = {}
-            for at in sorted(set(places.values())):
-                for key, value in (await self._rows_of(at, [key for key in places if places[key] == at])).items():
-                    row = decode_row(value)
-                    if isinstance(row, Moved):
-                        ahead[key] = home(row.to, self._views.partitions)
-                    else:
-                        found[key] = value
-            if not ahead:
-                break
-            places = ahead
-        return found
-
-    async def _rows_of(self, partition: int, keys: Sequence[RowKey]) -> dict[RowKey, bytes]:
-        """Return the rows that are there, none of them older than what was ever left written to the state topic."""
-        done = await known_done(self._log, partition, await self._log.bounds(OUTCOMES, partition))
-        loaded = await self._tables.load(partition, keys)
-        if loaded.applied < done:
-            raise RetryableError(
-                "tables_behind",
-                f"The tables of partition {partition} are at {loaded.applied}, and were at {done} before.",
-                "Waiting until its owner has brought them on.",
-            )
-        return {key: value for key, value in zip(keys, loaded.rows, strict=True) if value is not None}
+                if not await held.confirm() and self._held.get(partition) is held:
+                    self.forget(LOG, partition)
+        await self._mending.mend()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Standpoint
 from interaction_router.application.fold import fold as fold_outcomes
-from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, known_done, read_range
+from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
 from interaction_router.application.rowstore import RowStore
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
@@ -35,6 +35,7 @@ from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
+_TAIL = 50
 _CACHE_ROWS = 20_000
 """Rows that are kept on the way, since what follows mostly goes on from what was last."""
 
@@ -54,8 +55,9 @@ class Takeover:
     """Brings one partition's views and tables to the end of its outcomes.
 
     `wrote` are the conversations that it has written to the state topic, in doubt as any such write is; `overtaken`
-    those of them that it wrote while another owner went on, perhaps over what that one wrote. `folded` counts the
-    outcomes that it has folded, and so tells that it gets on.
+    those of them that are elsewhere by now, so that a write of an attempt before the last may have come behind their
+    owner's, and nothing that happens here tells. `folded` counts the outcomes that it has folded, and so tells that it
+    gets on.
     """
 
     def __init__(self, log: Log, tables: Tables, views: Views, partition: int, observer: Observer = UNOBSERVED) -> None:
@@ -66,8 +68,8 @@ class Takeover:
         self._views = views
         self._partition = partition
         self.wrote: set[RowKey] = set()
+        self.overtaken: set[RowKey] = set()
         self.folded = 0
-        self.overtaken: frozenset[RowKey] = frozenset()
 
     async def run(self) -> Standpoint:
         """Return where to go on.
@@ -94,12 +96,11 @@ class Takeover:
             await self._fold_up_to(bounds, fold)
             if (await self._tables_now()).applied == fold.applied:
                 return await self._standpoint(fold, bounds.end)
-            self.overtaken = frozenset(self.wrote)
         raise RetryableError("taken_over", f"Another worker still moves partition {self._partition}.", "Trying again.")
 
     async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
-        done = await known_done(self._log, self._partition, bounds)
+        done = await self._done(bounds)
         unwritten = await self._perhaps_unwritten(bounds, fold, done)
         store = RowStore(self._tables, self._partition, self._observer, applied=fold.applied, cache_rows=_CACHE_ROWS)
         start = max(fold.outcome + 1, bounds.first)
@@ -120,6 +121,17 @@ class Takeover:
                 "Retention of the internal log has removed what was not decided yet.",
             )
         return Standpoint(self._partition, fold.applied, expected, fold.outcome, fold.head, self._views.lineage)
+
+    async def _done(self, bounds: Bounds) -> int:
+        """Return the log offset up to which the writers of the last outcomes knew all views done.
+
+        That is so whether those outcomes count or not, so any whole one of them will do.
+        """
+        done, start = -1, max(bounds.first, bounds.end - _TAIL)
+        async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
+            said = (decode_outcome(record.value or b"", record.headers).done for record in records if is_whole(record))
+            done = max(done, *said, -1)
+        return done
 
     async def _tables_now(self) -> _Fold:
         loaded = await self._tables.load(self._partition, [], [HEAD])
@@ -181,7 +193,9 @@ class Takeover:
         Not on the way there: one that has moved on since is written by who has it, and that may have been long ago.
         """
         rows = await self._load(keys, fold.applied)
-        self.wrote.update(key for key, row in rows.items() if isinstance(row, Conversation))
+        here = {key for key, row in rows.items() if isinstance(row, Conversation)}
+        self.overtaken = self.wrote - here
+        self.wrote |= here
         await append_batches(self._log, (STATE, self._views.state(rows.values(), fold.head.log_time_ms)))
         await self._observer.reached("takeover_state_written", self._partition)
 
