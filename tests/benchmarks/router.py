@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.views import LOG, UPDATES
-from interaction_router.bootstrap import redis_tables
+from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.ports import Tables
 from tests.benchmarks.bench import Bench, Group, ends
 from tests.benchmarks.load import CONTACTS, EMAIL, PARTITIONS, SMS, fill, interactions, one_each, saves

@@ -7,7 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from interaction_router.bootstrap import intake_settings, opened
+from interaction_router.bootstrap.storage import opened
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.settings import Settings, load_settings
 from tests.checker import Difference, check
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from interaction_router.bootstrap import embedded_router, opened_log
+from interaction_router.bootstrap.embedded import embedded_router
+from interaction_router.bootstrap.storage import opened_log
 from interaction_router.cli.app import run
 from interaction_router.cli.invocation import Invocation
 from interaction_router.ports import Outgoing, Received

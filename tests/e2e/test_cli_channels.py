@@ -12,7 +12,8 @@ import pytest
 from interaction_router.application.intake import Agents
 from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
-from interaction_router.bootstrap import intake_settings, opened
+from interaction_router.bootstrap.storage import opened
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.channels.kit import Request
 from interaction_router.cli.app import run
 from interaction_router.cli.invocation import Invocation

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from interaction_router.application import log_replay
-from interaction_router.bootstrap import embedded_router, opened_log
+from interaction_router.bootstrap.embedded import embedded_router
+from interaction_router.bootstrap.storage import opened_log
 from interaction_router.cli import replay_log as cli_replay_log
 from interaction_router.domain.decide import decide
 from interaction_router.domain.events import Decision

@@ -12,7 +12,7 @@ from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import STATE, UPDATES
-from interaction_router.bootstrap import State, opened_state
+from interaction_router.bootstrap.state import State, opened_state
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Outgoing, Writes, shadow_of
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms

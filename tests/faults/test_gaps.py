@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 
 from interaction_router.adapters.kafka.log import KafkaLog
-from interaction_router.bootstrap import intake_settings, redis_tables
+from interaction_router.bootstrap.storage import redis_tables
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.ports import Gap, Tables
 from tests.checker import check
 from tests.faults.stories import merged, story

@@ -13,7 +13,7 @@ from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.shell import EmbeddedShell
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.bootstrap import embedded_router
+from interaction_router.bootstrap.embedded import embedded_router
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Bounds, Outgoing, Received, Stage, Writes

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 
 from interaction_router.application.views import DUE, LOG
-from interaction_router.bootstrap import Embedded, embedded_router
+from interaction_router.bootstrap.embedded import Embedded, embedded_router
 from interaction_router.ports import Outgoing
 from interaction_router.settings import load_settings
 

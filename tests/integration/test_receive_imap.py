@@ -15,10 +15,10 @@ import pytest
 from imapclient import IMAPClient
 from pydantic import SecretStr
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application.delivery import Delivery
-from interaction_router.bootstrap import SystemClock
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.interactions import Direction
 from interaction_router.receivers.attachments import AttachmentFolder

@@ -13,10 +13,10 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application.delivery import Delivery
-from interaction_router.bootstrap import SystemClock
 from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch

@@ -9,7 +9,7 @@ import pytest
 
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import check_topics
-from interaction_router.bootstrap_replay import is_free, second_log
+from interaction_router.bootstrap.replay import is_free, second_log
 from interaction_router.domain.errors import FatalError
 from tests.integration.running import Running, saved, sms, until, updates
 from tests.integration.test_redrive import Program

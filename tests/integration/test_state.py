@@ -12,7 +12,9 @@ import redis.asyncio as aioredis
 from aiokafka.admin import AIOKafkaAdminClient
 
 from interaction_router.adapters.kafka.log import KafkaLog
-from interaction_router.bootstrap import intake_settings, opened_state, redis_tables
+from interaction_router.bootstrap.state import opened_state
+from interaction_router.bootstrap.storage import redis_tables
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.cli.app import run
 from interaction_router.cli.invocation import Invocation
 from interaction_router.domain.rows import RowKey

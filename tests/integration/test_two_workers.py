@@ -13,7 +13,8 @@ import redis.asyncio as aioredis
 
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.application.simulation import Load, Simulated, first_records, load_records
-from interaction_router.bootstrap import intake_settings, redis_tables
+from interaction_router.bootstrap.storage import redis_tables
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.ports import Outgoing, Tables
 from tests.checker import check
 from tests.integration.running import Running, Worker, until, updates

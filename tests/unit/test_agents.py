@@ -1,9 +1,9 @@
 """Who is qualified: the later record stands, on whatever partition."""
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application.intake import AGENTS, Agents
-from interaction_router.bootstrap import SystemClock
 from interaction_router.ports import Outgoing
 
 

@@ -11,7 +11,8 @@ from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.application.rebuilding import Rebuilder, catch_up
 from interaction_router.application.verification import Difference, Verification
 from interaction_router.application.views import LOG, UPDATES
-from interaction_router.bootstrap import Embedded, embedded_router, scratch
+from interaction_router.bootstrap.embedded import Embedded, embedded_router
+from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.ids import Entity, home
 from interaction_router.domain.rows import RowKey, contact_key

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from interaction_router.application.requests import Requests, Trail
-from interaction_router.bootstrap import answering, embedded_router, opened
+from interaction_router.bootstrap.embedded import answering, embedded_router
+from interaction_router.bootstrap.storage import opened
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.events import Decision, Outcome, Refusal
 from interaction_router.domain.ids import Place

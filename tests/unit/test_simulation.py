@@ -7,6 +7,7 @@ from itertools import islice
 import orjson
 import pytest
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application.demonstration import Demonstration, Repeated, Sight
@@ -22,7 +23,7 @@ from interaction_router.application.simulation import (
 from interaction_router.application.story import Asked, Scene, load_scenes, names, story_scenes
 from interaction_router.application.subscriber import Subscriber
 from interaction_router.application.views import DEAD_LETTERS, UPDATES
-from interaction_router.bootstrap import SystemClock, embedded_router
+from interaction_router.bootstrap.embedded import embedded_router
 from interaction_router.ports import Outgoing
 from interaction_router.settings import Settings
 from interaction_router.wire.addresses import canonical

@@ -13,7 +13,7 @@ from interaction_router.application.outcomes import OUTCOMES, outcome_records
 from interaction_router.application.queries import ALL_TIME
 from interaction_router.application.rebuilding import catch_up
 from interaction_router.application.views import DUE
-from interaction_router.bootstrap import embedded_router
+from interaction_router.bootstrap.embedded import embedded_router
 from interaction_router.domain.events import Closed, Decision, Event, Outcome, RowPut, Standing
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.rows import POLICY, Conversation, Entry, Policy, RowKey, conversation_key, index_bucket

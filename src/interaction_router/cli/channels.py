@@ -122,7 +122,8 @@ async def _prospects(invocation: Invocation, items: "Sequence[Tried]") -> list[R
     """Look where each would go."""
     from interaction_router.application.prospects import prospect_of  # noqa: PLC0415 - as above
     from interaction_router.application.queries import Queries  # noqa: PLC0415 - as above
-    from interaction_router.bootstrap import intake_settings, opened  # noqa: PLC0415 - as above
+    from interaction_router.bootstrap.storage import opened  # noqa: PLC0415 - as above
+    from interaction_router.bootstrap.terms import intake_settings  # noqa: PLC0415 - as above
 
     settings = invocation.settings()
     found: list[Row | None] = []

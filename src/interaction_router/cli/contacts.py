@@ -86,7 +86,7 @@ def list_(invocation: Invocation, *, tenant: str, after: str, limit: int, every:
 @click.pass_obj
 def find(invocation: Invocation, address: str, *, tenant: str) -> None:
     """Show the contact that an address belongs to."""
-    from interaction_router.bootstrap import endpoint_of  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.terms import endpoint_of  # noqa: PLC0415 - `--help` needs no clients
 
     endpoint = endpoint_of(invocation.settings(), tenant, address)
 
@@ -203,7 +203,7 @@ def erase(invocation: Invocation, /, contact_id: str, *, yes: bool, wait: float,
 
 def _event(invocation: Invocation, tenant: str, contact_id: str, own: Mapping[str, object], wait_s: float) -> int:
     """Send a contact event."""
-    from interaction_router.bootstrap import intake_settings  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.terms import intake_settings  # noqa: PLC0415 - `--help` needs no clients
 
     fields = {"tenant": tenant, "contact_id": contact_id, "at": now(), **own}
 

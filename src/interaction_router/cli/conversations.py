@@ -76,7 +76,7 @@ def list_(  # noqa: PLR0913 - a command takes its options
     Those that were closed longer ago than `closed_retention` are not in the list.
     """
     from interaction_router.application.queries import conversation_json  # noqa: PLC0415 - `--help` needs no codec
-    from interaction_router.bootstrap import endpoint_of  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.terms import endpoint_of  # noqa: PLC0415 - likewise
 
     endpoint = None if address is None else endpoint_of(invocation.settings(), tenant, address)
 

@@ -58,7 +58,7 @@ def noun(
     """
     from interaction_router.application.simulation import Load  # noqa: PLC0415 - `--help` needs none of it
     from interaction_router.application.story import IDLE_CHANNEL, names  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import first_of  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.embedded import first_of  # noqa: PLC0415 - likewise
     from interaction_router.cli.screen import Screen  # noqa: PLC0415 - likewise
 
     idle_s = max(1.0, round(seconds * _IDLE_SHARE, 1))
@@ -95,7 +95,7 @@ async def _run(settings: "Settings", load: "Load", screen: "Screen", *, seconds:
     from interaction_router.application.demonstration import Demonstration  # noqa: PLC0415 - as above
     from interaction_router.application.simulation import first_records  # noqa: PLC0415
     from interaction_router.application.subscriber import Subscriber  # noqa: PLC0415
-    from interaction_router.bootstrap import embedded_router  # noqa: PLC0415
+    from interaction_router.bootstrap.embedded import embedded_router  # noqa: PLC0415
 
     async with embedded_router(settings) as embedded:
         subscriber, bell = Subscriber(embedded.log, namespace=settings.namespace), asyncio.Event()

@@ -221,18 +221,18 @@ class _Work:
     """What the commands work with."""
 
     def __init__(self, invocation: Invocation, log: "Log") -> None:
-        from interaction_router import bootstrap_replay  # noqa: PLC0415 - `--help` needs no clients
-        from interaction_router.application.handled import HandledLetters  # noqa: PLC0415 - likewise
+        from interaction_router.application.handled import HandledLetters  # noqa: PLC0415 - `--help` needs no clients
+        from interaction_router.bootstrap.letters import letters_of, redriving_of  # noqa: PLC0415 - likewise
 
         settings = invocation.settings()
-        self.letters = bootstrap_replay.letters(settings, log)
+        self.letters = letters_of(settings, log)
         self.handled = HandledLetters(log)
-        self.redriving: Redriving = bootstrap_replay.redriving(settings, log, self.letters, self.handled)
+        self.redriving: Redriving = redriving_of(settings, log, self.letters, self.handled)
         self.places: Callable[[str], LetterPlace] = lambda text: _place(invocation, text)
 
 
 async def _with_letters(invocation: Invocation, work: Callable[[_Work], Awaitable[Answer]]) -> Answer:
-    from interaction_router.bootstrap import opened_log  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.storage import opened_log  # noqa: PLC0415 - `--help` needs no clients
 
     async with opened_log(invocation.settings()) as log:
         return await work(_Work(invocation, log))

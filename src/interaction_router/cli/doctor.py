@@ -41,6 +41,6 @@ async def _examine(settings: "Settings") -> "list[Check]":
         from interaction_router.adapters.examination import examine_servers  # noqa: PLC0415 - `--help` needs no clients
 
         return await examine_servers(settings)
-    from interaction_router.bootstrap import examine_embedded  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.embedded import examine_embedded  # noqa: PLC0415 - likewise
 
     return await examine_embedded(settings)

@@ -19,7 +19,7 @@ def http(invocation: Invocation, host: str | None, port: str | None) -> None:
     A tenant's gateway is set up by `tenants.<tenant>.gateways.<vendor>.<key>`. Prints `ready http HOST:PORT` on
     standard error. An event is answered 2xx once Kafka, or the spool, has it.
     """
-    from interaction_router.receiving_http import receive_http  # noqa: PLC0415 - `--help` needs no server
+    from interaction_router.bootstrap.receive_http import receive_http  # noqa: PLC0415 - `--help` needs no server
 
     settings = invocation.settings({"receivers.http.host": host, "receivers.http.port": port})
     run_receiver("http", settings, receive_http)

@@ -18,7 +18,7 @@ def smtp(invocation: Invocation, host: str | None, port: str | None) -> None:
 
     Prints `ready smtp HOST:PORT` on standard error. A mail is answered 250 once Kafka, or the spool, has it.
     """
-    from interaction_router.receiving import receive_smtp  # noqa: PLC0415 - `--help` needs no server
+    from interaction_router.bootstrap.receive_mail import receive_smtp  # noqa: PLC0415 - `--help` needs no server
 
     settings = invocation.settings({"receivers.smtp.host": host, "receivers.smtp.port": port})
     run_receiver("smtp", settings, receive_smtp)
@@ -33,6 +33,6 @@ def imap(invocation: Invocation) -> None:
     Prints `ready imap folders=N` on standard error once each folder has been tried. A lost connection is made again.
     Only one process may read a mailbox.
     """
-    from interaction_router.receiving import receive_imap  # noqa: PLC0415 - `--help` needs no client
+    from interaction_router.bootstrap.receive_mail import receive_imap  # noqa: PLC0415 - `--help` needs no client
 
     run_receiver("imap", invocation.settings(), receive_imap)

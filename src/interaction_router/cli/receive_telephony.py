@@ -16,7 +16,7 @@ def ami(invocation: Invocation) -> None:
 
     Prints `ready ami switches=N` on standard error once each has been tried. A lost connection is made again.
     """
-    from interaction_router.receiving import receive_ami  # noqa: PLC0415 - `--help` needs no client
+    from interaction_router.bootstrap.receive_telephony import receive_ami  # noqa: PLC0415 - `--help` needs no client
 
     run_receiver("ami", invocation.settings(), receive_ami)
 
@@ -29,6 +29,6 @@ def esl(invocation: Invocation) -> None:
 
     Prints `ready esl switches=N` on standard error once each has been tried. A lost connection is made again.
     """
-    from interaction_router.receiving import receive_esl  # noqa: PLC0415 - `--help` needs no client
+    from interaction_router.bootstrap.receive_telephony import receive_esl  # noqa: PLC0415 - `--help` needs no client
 
     run_receiver("esl", invocation.settings(), receive_esl)

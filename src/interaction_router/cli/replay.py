@@ -137,7 +137,7 @@ def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:
     from interaction_router.application.updates_replay import UpdatesReplay  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.bootstrap_replay import opened_topics  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.topics import opened_topics  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
     async with opened_topics(settings) as (log, topics):
@@ -169,7 +169,7 @@ async def _target(settings: "Settings", topics: "Log", request: Request) -> bool
         FatalError: it is the router's own, or is not there and is not to be made.
     """
     from interaction_router.application.handled import HANDLED  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.bootstrap import streams  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.terms import streams  # noqa: PLC0415 - likewise
 
     assert request.to is not None, "there is no --resume"
     own = {name for each in (*streams(settings), HANDLED) for name in (each, f"{settings.namespace}.{each}")}
@@ -212,7 +212,7 @@ async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missi
 
 async def _create(settings: "Settings", log: "Log", topics: "Log", to: str) -> None:
     from interaction_router.application.views import UPDATES  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.bootstrap_replay import create_topic  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.topics import create_topic  # noqa: PLC0415 - likewise
 
     await create_topic(settings, topics, to, await log.partitions(UPDATES))
 

@@ -78,37 +78,37 @@ async def _replay(
     *,
     yes: bool,
 ) -> int:
-    from interaction_router import bootstrap_replay  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_log  # noqa: PLC0415 - likewise
+    from interaction_router.application.views import LOG  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap import replay as second_router  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.storage import opened_log  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
     async with opened_log(settings) as log:
         count = partitions or await log.partitions(LOG)
         second = None
         if into is not None:
-            second = invocation.settings(bootstrap_replay.second_settings(settings, into, count, whole=scope.is_whole))
-            if not await bootstrap_replay.is_free(second):
+            second = invocation.settings(second_router.second_settings(settings, into, count, whole=scope.is_whole))
+            if not await second_router.is_free(second):
                 cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
                 raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
         total = sum([(await log.bounds(LOG, each)).end for each in range(await log.partitions(LOG))])
         if total == 0:
             raise FatalError("range_empty", f"{settings.namespace}.{LOG} is empty: there is nothing to replay.", "")
         if not yes or second is None:
-            replay = await bootstrap_replay.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+            replay = await second_router.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
             whole = await _drain(replay, Progress("records decided", total), stop, None)
             return _report(invocation, replay, into, stop_seen=not whole, dry=True)
         # Refused before anything is made, where the numbers of partitions do not go together.
-        await bootstrap_replay.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
-        async with bootstrap_replay.second_log(second) as target:
+        await second_router.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+        async with second_router.second_log(second) as target:
             # Before it is known where the log ends: what is read twice is known by its origin, or by the index.
-            begun = await bootstrap_replay.intake_offsets(settings) if scope.is_whole else {}
-            replay = await bootstrap_replay.log_replay(
+            begun = await second_router.intake_offsets(settings) if scope.is_whole else {}
+            replay = await second_router.log_replay(
                 settings, log, partitions=count, lineage=target.lineage, scope=scope
             )
             whole = await _drain(replay, Progress("records written", total), stop, target.writer)
             if whole:
-                await bootstrap_replay.begin_intake_at(second, begun)
+                await second_router.begin_intake_at(second, begun)
                 await target.complete()
         return _report(invocation, replay, into, stop_seen=not whole, dry=False)
 

@@ -24,7 +24,7 @@ def promote_command(invocation: Invocation, *, into: str) -> int:
     Until then, and as long as the inputs are kept, the way back is the same the other way round: nothing of this
     router is changed. Exits with 1 where something is not ready.
     """
-    from interaction_router.bootstrap_replay import examine_promotion, second_settings  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap.replay import examine_promotion, second_settings  # noqa: PLC0415 - `--help` needs none
 
     settings = invocation.settings()
     if settings.embedded.data_dir is not None:

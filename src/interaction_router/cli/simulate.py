@@ -128,7 +128,7 @@ async def _until_signalled(
 async def _send(settings: "Settings", load: "Load", sent: _Sent, *, seconds: float | None, count: int | None) -> None:
     from interaction_router.application.gateways import Gateways  # noqa: PLC0415 - as above
     from interaction_router.application.simulation import first_records, load_records  # noqa: PLC0415
-    from interaction_router.bootstrap import kafka_log  # noqa: PLC0415
+    from interaction_router.bootstrap.storage import kafka_log  # noqa: PLC0415
 
     records: Iterator[Simulated] = islice(load_records(load), count)
     if seconds is not None:

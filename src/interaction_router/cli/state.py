@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interaction_router.application.copies import Copies
     from interaction_router.application.rebuilding import Rebuilding
     from interaction_router.application.verification import Difference
-    from interaction_router.bootstrap import State
+    from interaction_router.bootstrap.state import State
 
 Function = TypeVar("Function", bound=Callable[..., object])
 COLUMNS: Final = {"what": "what", "partition": "partition", "key": "key", "found": "is", "wanted": "should be"}
@@ -100,7 +100,7 @@ async def _verify(
 ) -> "tuple[list[Difference], int]":
     from interaction_router.application.states import CONVERSATIONS, write_states  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.verification import Verification  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state, scratch  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
         chosen = _chosen(state, partitions)
@@ -149,7 +149,7 @@ async def _rebuild(
 ) -> "list[tuple[Rebuilding, int | None]]":
     from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
         chosen = _chosen(state, partitions)
@@ -189,7 +189,7 @@ def snapshot(invocation: Invocation, *, partitions: tuple[int, ...], trim: bool)
 
 async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
     from interaction_router.application.outcomes import OUTCOMES  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.bootstrap import topics_of  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.topics import topics_of  # noqa: PLC0415 - likewise
 
     async with topics_of(invocation.settings()) as topics:
         await topics.trim(OUTCOMES, ends)
@@ -199,7 +199,7 @@ async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bar
     from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
     from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_state, scratch  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state, scratch  # noqa: PLC0415 - likewise
     from interaction_router.ports import shadow_of  # noqa: PLC0415 - likewise
 
     done: list[dict[str, int]] = []
@@ -238,7 +238,7 @@ def export_(invocation: Invocation, *, partitions: tuple[int, ...], out: Path | 
 
 async def _export(invocation: Invocation, partitions: Sequence[int], out: Path | None) -> int:
     from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
 
     count = 0
     async with opened_state(invocation.settings()) as state:
@@ -311,7 +311,7 @@ def _opened(file: Path) -> IO[bytes]:
 async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
     from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.rowlines import read_lines  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_state  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
 
     done: list[dict[str, object]] = []
     async with opened_state(invocation.settings()) as state:

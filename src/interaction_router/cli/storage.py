@@ -64,7 +64,7 @@ def wait_option(function: Function) -> Function:
 def ask(invocation: Invocation, question: Callable[["Queries"], Awaitable[Answer]]) -> Answer:
     """Ask the tables and topics."""
     from interaction_router.application.queries import Queries  # noqa: PLC0415 - `--help` needs no clients
-    from interaction_router.bootstrap import opened  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.storage import opened  # noqa: PLC0415 - likewise
 
     async def answered() -> Answer:
         async with opened(invocation.settings()) as (log, tables):
@@ -77,7 +77,7 @@ def request(invocation: Invocation, action: Callable[["Requests", "Queries", "Se
     """Do what changes something, where somebody answers."""
     from interaction_router.application.queries import Queries  # noqa: PLC0415 - `--help` needs no clients
     from interaction_router.application.requests import Requests  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import answering  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.embedded import answering  # noqa: PLC0415 - likewise
 
     async def done() -> Answer:
         settings = invocation.settings()

@@ -80,7 +80,7 @@ async def _follow(
     """Print updates that are wanted; where that is None, dead letters."""
     from interaction_router.application.queries import Follower  # noqa: PLC0415 - `--help` needs no clients
     from interaction_router.application.views import DEAD_LETTERS, UPDATES  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap import opened_log  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.storage import opened_log  # noqa: PLC0415 - likewise
 
     async with opened_log(settings) as log:
         follower = Follower(log, DEAD_LETTERS if wanted is None else UPDATES)

@@ -13,7 +13,7 @@ from interaction_router.cli.storage import data_option
 
 if TYPE_CHECKING:
     from interaction_router.adapters.kafka.topics import Applied, Difference, TopicPlan
-    from interaction_router.bootstrap import Topics
+    from interaction_router.bootstrap.topics import Topics
     from interaction_router.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -114,7 +114,7 @@ def _with_topics(
     *,
     create: bool = False,
 ) -> Answer:
-    from interaction_router.bootstrap import topics_of  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.topics import topics_of  # noqa: PLC0415 - `--help` needs no clients
 
     async def done() -> Answer:
         async with topics_of(settings, create=create) as topics:

@@ -44,7 +44,8 @@ def noun(invocation: Invocation, role: Literal["all", "intake", "assignment"]) -
 
 
 async def _until_signalled(invocation: Invocation, role: Literal["all", "intake", "assignment"]) -> None:
-    from interaction_router.bootstrap import ROLES, run_worker  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.router import ROLES  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.bootstrap.worker import run_worker  # noqa: PLC0415 - `--help` needs no clients
 
     work = asyncio.ensure_future(run_worker(invocation.settings(), ROLES if role == "all" else (role,), ready=_ready))
     loop = asyncio.get_running_loop()

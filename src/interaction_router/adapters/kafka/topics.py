@@ -1,7 +1,6 @@
 """The topics: what they are to be like, how they differ from that, and the bringing about of it."""
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -34,8 +33,6 @@ SAFE_REPLICAS = 3
 """From so many copies on, two have to have a record before it counts as written."""
 SHOWN_S = 10.0
 """How long a broker may take to show what it has just made."""
-
-_LOGGER = logging.getLogger("interaction_router.receivers")
 
 _BROKER_DEFAULT = -1
 _TOPIC_EXISTS = 36
@@ -137,15 +134,6 @@ async def check_topics(log: Log, channels: Sequence[str]) -> int:
             cause = f"{stream} has {found} partitions, fewer than the {partitions} of {LOG}."
             raise FatalError("topic_too_small", cause, f"See `interaction-router topics diff`. {APPLY}")
     return partitions
-
-
-async def look_at_topics(log: Log, channels: Sequence[str], *, patience_s: float) -> None:
-    """As `check_topics`, for what has a spool: a broker that is away may come back."""
-    try:
-        async with asyncio.timeout(patience_s):
-            await check_topics(log, channels)
-    except (RetryableError, TimeoutError) as error:
-        _LOGGER.warning("kafka_away_at_start", extra={"error": type(error).__name__})
 
 
 class TopicAdmin:

@@ -1,67 +1,28 @@
-"""The wiring of replays and dead letters, beside that of the router itself."""
+"""Replays of the log into another router, and what lets that one take over."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.groups import begin_at, committed
-from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.survey import members_of
-from interaction_router.adapters.kafka.topics import TopicAdmin, TopicPlan, check_topics, plan, subscribers_plan
+from interaction_router.adapters.kafka.topics import TopicPlan, check_topics, plan
 from interaction_router.application.differences import Comparison
-from interaction_router.application.handled import HandledLetters
-from interaction_router.application.letters import Letters
 from interaction_router.application.log_replay import LogReplay, ReplayScope
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
-from interaction_router.application.redriving import Redriving
 from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
-from interaction_router.bootstrap import (
-    ROLES,
-    SystemClock,
-    embedded_file,
-    kafka_log,
-    lineage_of,
-    opened_log,
-    raw_streams,
-    topics_of,
-    views_of,
-)
-from interaction_router.domain.names import topic_name
+from interaction_router.bootstrap.router import ROLES
+from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
+from interaction_router.bootstrap.topics import topics_of
 from interaction_router.ports import Log
 from interaction_router.settings import Settings
-
-
-def letters(settings: Settings, log: Log) -> Letters:
-    """Return the dead letters."""
-    return Letters(log, namespace=settings.namespace, inputs=settings.inputs_namespace)
-
-
-def redriving(settings: Settings, log: Log, letters: Letters, handled: HandledLetters) -> Redriving:
-    """Return what sends dead letters back to where they came from, and marks them."""
-    names = (settings.namespace, settings.inputs_namespace)
-    inputs = {stream: topic_name(names[0], stream, names[1]) for stream in raw_streams(settings)}
-    return Redriving(letters, log, handled, SystemClock(), inputs=inputs)
-
-
-@asynccontextmanager
-async def opened_topics(settings: Settings) -> AsyncIterator[tuple[Log, Log]]:
-    """Have the log alone, and topics of anybody by their whole names; embedded, all are in the one file."""
-    if settings.embedded.data_dir is not None:
-        async with opened_log(settings) as embedded:
-            yield embedded, embedded
-        return
-    topics = KafkaLog(client_options(settings.kafka), "")
-    try:
-        async with kafka_log(settings) as log:
-            yield log, topics
-    finally:
-        await topics.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +141,3 @@ async def log_replay(
         scope=scope,
         comparison=Comparison(namespace=settings.namespace),
     )
-
-
-async def create_topic(settings: Settings, topics: Log, topic: str, partitions: int) -> None:
-    """Make a topic that is nobody's yet, by its whole name, and with as many partitions."""
-    wanted = subscribers_plan(settings.topics, topic, partitions)
-    if isinstance(topics, EmbeddedLog):
-        await EmbeddedTopics(topics).apply([wanted])
-        return
-    admin = TopicAdmin(client_options(settings.kafka), "")
-    await admin.start()
-    try:
-        await admin.apply([wanted])
-    finally:
-        await admin.stop()

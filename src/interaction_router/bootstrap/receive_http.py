@@ -1,24 +1,23 @@
-"""The wiring of `receive http`: settings to the gateways, the gate and their server."""
+"""The gateways, the gate and their server."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.memory import EmbeddedMemory
-from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.adapters.redis.tables import RedisTables
-from interaction_router.application.delivery import PATIENCE_S
 from interaction_router.application.intake import Agents
 from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
-from interaction_router.bootstrap import SystemClock, answering, delivery, embedded_file, intake_settings, kafka_log
-from interaction_router.channels.kit import Credentials
-from interaction_router.domain.errors import RetryableError
+from interaction_router.bootstrap.embedded import answering
+from interaction_router.bootstrap.receiving import Ready, delivery, look_at_topics
+from interaction_router.bootstrap.storage import embedded_file, kafka_log
+from interaction_router.bootstrap.terms import credentials_of, intake_settings
 from interaction_router.ports import Log, Memory, Tables
 from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Gateways
@@ -27,8 +26,6 @@ from interaction_router.receivers.outbound import Gate
 from interaction_router.settings import Settings
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
-
-Ready = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
         _LOGGER.warning("no_gateways")
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(_ground(settings))
-        await _look_at_topics(settings, ground.log)
+        await look_at_topics(settings, ground.log)
         taker = await stack.enter_async_context(delivery(settings, ground.log, "http"))
         agents = Agents(ground.log)
 
@@ -99,23 +96,3 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
         host, port, ended = await stack.enter_async_context(http_server(app, at.host, at.port))
         ready(f"{host}:{port}")
         await ended()
-
-
-def credentials_of(settings: Settings) -> Mapping[str, Mapping[str, Credentials]]:
-    """Return what each tenant's gateways are authentic by."""
-    return {
-        name: {
-            vendor: {key: secret.get_secret_value() for key, secret in keys.items()}
-            for vendor, keys in tenant.gateways.items()
-        }
-        for name, tenant in settings.tenants.items()
-    }
-
-
-async def _look_at_topics(settings: Settings, log: Log) -> None:
-    """Refuse to start where a topic is missing; a broker that is away may come back."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await check_topics(log, settings.channels)
-    except (RetryableError, TimeoutError) as error:
-        _LOGGER.warning("kafka_away_at_start", extra={"error": type(error).__name__})

@@ -1,0 +1,65 @@
+"""What the commands about the state stand on."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from interaction_router.adapters.clock import SystemClock
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
+from interaction_router.adapters.redis.client import open_client
+from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.upkeep import RedisUpkeep
+from interaction_router.application.views import Views
+from interaction_router.bootstrap.storage import existing_file, kafka_log, views_of
+from interaction_router.ports import Log, Tables, Upkeep
+from interaction_router.settings import Settings
+
+_PATIENCE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the commands about the state stand on; `shared` where workers may be at it meanwhile."""
+
+    log: Log
+    tables: Tables
+    upkeep: Upkeep
+    views: Views
+    shared: bool
+
+
+@asynccontextmanager
+async def opened_state(settings: Settings) -> AsyncIterator[State]:
+    """Have log and tables as `opened` does, with what acts on the tables as a whole."""
+    if settings.embedded.data_dir is not None:
+        with EmbeddedDatabase(existing_file(settings)) as database:
+            log = EmbeddedLog(database, SystemClock())
+            views = await views_of(settings, log)
+            yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
+        return
+    # A flip of many rows takes long, and its answer is worth waiting for.
+    client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
+    try:
+        async with kafka_log(settings) as kafka:
+            tables = RedisTables(client, settings.namespace)
+            await tables.check()
+            upkeep = RedisUpkeep(client, settings.namespace)
+            yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
+    finally:
+        await client.close()
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[Tables, Upkeep]]:
+    """Have empty tables in a file of one's own, which is gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="interaction-router-") as folder,
+        EmbeddedDatabase(Path(folder) / "fold") as database,
+    ):
+        yield EmbeddedTables(database), EmbeddedUpkeep(database)
