@@ -11,7 +11,7 @@ from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application.demonstration import Demonstration, Repeated, Sight
-from interaction_router.application.gateways import Gateways
+from interaction_router.application.simulated_gateways import SimulatedGateways
 from interaction_router.application.simulation import (
     PERSONS_LIMIT,
     Load,
@@ -114,7 +114,7 @@ async def test_a_router_refuses_the_poison_and_nothing_else() -> None:
     load = replace(LOAD, start_ms=SystemClock().now_ms(), contacts=20, duplicates=0.2, poison=0.1)
     records = taken(load, 600)
     async with embedded_router(Settings()) as embedded:
-        gateways = Gateways(embedded.log)
+        gateways = SimulatedGateways(embedded.log)
         await gateways.send_all(first_records(load))
         await embedded.router.agents.follow()
         for start in range(0, len(records), 50):

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 import orjson
 
-from interaction_router.application.gateways import Gateways
 from interaction_router.application.intake import COMMANDS
+from interaction_router.application.simulated_gateways import SimulatedGateways
 from interaction_router.application.simulation import Simulated
 from interaction_router.application.story import Asked, Scene
 from interaction_router.application.subscriber import SeenLetter, SeenUpdate, Subscriber
@@ -77,7 +77,7 @@ class Demonstration:
         tenant: str,
     ) -> None:
         """`settled` waits until the router has handled all that was sent."""
-        self._gateways = Gateways(log)
+        self._gateways = SimulatedGateways(log)
         self._subscriber = subscriber
         self._settled = settled
         self._tell = tell

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from interaction_router.application.fold import fold
-from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.outcomes import OUTCOMES, Counting
 from interaction_router.application.rowstore import RowStore
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import HEAD, head_writes, read_head, writes
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.events import AliasMade, Conflicted, Outcome, RowGone, RowPut
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey, conversation_key
-from interaction_router.ports import Bounds, Log, Tables, Writes
-from interaction_router.wire.codec import decode_outcome, decode_row
+from interaction_router.ports import Log, Tables, Writes
+from interaction_router.wire.codec import decode_row
 
 BATCH: Final = 1000
 """Outcomes that are folded at once."""
@@ -21,7 +21,6 @@ BATCH: Final = 1000
 CACHE_ROWS: Final = 10_000
 """Rows that are kept on the way: those of a partition come again and again."""
 
-TAIL: Final = 50
 """Records at the end of the outcomes among which there is a whole one."""
 
 Base = Callable[[int], Awaitable[None]]
@@ -155,15 +154,6 @@ class Folding:
             raise RetryableError("rebuilt_elsewhere", cause, "Let it end, then try again.")
         self.applied = last
         self._store.applied_up_to(last)
-
-
-async def last_done(log: Log, partition: int, bounds: Bounds) -> int:
-    """Return the log offset up to which the writers of the last outcomes knew the tables and all views done."""
-    done = -1
-    async for records in read_range(log, OUTCOMES, partition, max(bounds.first, bounds.end - TAIL), bounds.end):
-        for record in filter(is_whole, records):
-            done = max(done, decode_outcome(record.value or b"", record.headers).done)
-    return done
 
 
 def _gaps(outcomes: Iterable[Outcome], before: Mapping[RowKey, Row | None]) -> list[Gap]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from interaction_router.application.folding import Folding, last_done
-from interaction_router.application.outcomes import OUTCOMES, outcome_records
+from interaction_router.application.folding import Folding
+from interaction_router.application.outcomes import OUTCOMES, known_done, outcome_records
 from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.states import CONVERSATIONS, write_states
 from interaction_router.application.takeover import Takeover
@@ -56,7 +56,7 @@ class Rebuilder:
         """Return what there is and what would be done; changes nothing."""
         bounds = await self._log.bounds(OUTCOMES, partition)
         applied, reason = await self._standing(partition, bounds)
-        done = await last_done(self._log, partition, bounds)
+        done = await known_done(self._log, partition, bounds)
         try:
             shadow = (await self._tables.load(shadow_of(partition), ())).applied
         except RouterError:
@@ -85,7 +85,7 @@ class Rebuilder:
         await self._fold(folding, (await self.look(partition)).up_to, told)  # what has come while the first was long
         await self.suspend(partition, applied=folding.applied, log_time_ms=folding.log_time_ms)
         bounds = await self._log.bounds(OUTCOMES, partition)
-        await self._fold(folding, await last_done(self._log, partition, bounds), told)
+        await self._fold(folding, await known_done(self._log, partition, bounds), told)
         await self._upkeep.flip(partition)
         return folding.applied
 

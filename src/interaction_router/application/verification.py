@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
-from interaction_router.application.folding import Folding, last_done
-from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.folding import Folding
+from interaction_router.application.outcomes import OUTCOMES, known_done
 from interaction_router.application.queries import ALL_TIME
 from interaction_router.application.rebuilding import UNUSABLE
 from interaction_router.application.snapshots import Snapshots
@@ -113,12 +113,12 @@ class Verification:
         """Return the differences of the state topic; every partition's rows come first."""
         differences: list[Difference] = []
         for partition in range(self._views.partitions):
-            told = partial(self._told, f"state topic {partition}")
+            told = partial(self._told, f"records of partition {partition} of the state topic")
             differences += [_of_state(partition, each) for each in await self._states.compare(partition, told)]
         return differences
 
     async def _differences(self, partition: int) -> AsyncIterator[Difference]:
-        done = await last_done(self._log, partition, await self._log.bounds(OUTCOMES, partition))
+        done = await known_done(self._log, partition, await self._log.bounds(OUTCOMES, partition))
         try:
             loaded = await self._tables.load(partition, [], [HEAD])
         except RouterError as error:
@@ -133,7 +133,9 @@ class Verification:
         if loaded.applied < done:
             yield Difference("tables_behind", partition, "applied", _number(loaded.applied), _number(done))
         fold = await self._begun(partition)
-        if not await fold.up_to(loaded.applied, lambda at: self._told(f"partition {partition}", at, loaded.applied)):
+        if not await fold.up_to(
+            loaded.applied, lambda at: self._told(f"outcomes of partition {partition}", at, loaded.applied)
+        ):
             yield Difference("tables_ahead", partition, "applied", _number(loaded.applied), _number(fold.applied))
             return
         try:
@@ -158,7 +160,7 @@ class Verification:
         partition, count = reading.partition, 0
         async for names in self._scratch_upkeep.names(partition):
             count += len(names.rows) + len(names.members)
-            self._told(f"rows of {partition}", count, count)
+            self._told(f"rows of partition {partition}", count, count)
             for difference in await self._rows(reading, names.rows, first=True):
                 yield difference
             for difference in await self._scores(reading, names.members):

@@ -9,9 +9,11 @@ from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.storage import (
     ask,
+    command_options,
     data_option,
     login_name,
     now,
+    page_options,
     request,
     tell_fate,
     tenant_option,
@@ -60,17 +62,16 @@ def show(invocation: Invocation, contact_id: str, *, tenant: str) -> None:
 
 @noun.command("list")
 @tenant_option(required=True)
-@click.option("--after", metavar="ID", default="", help="Only those behind this one: the last of the page before.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@page_options(after="ID", behind="one")
 @click.option("--all", "every", is_flag=True, help="Aliases, and those that are deleted or erased, too.")
 @data_option
 @json_option
 @click.pass_obj
-def list_(invocation: Invocation, *, tenant: str, after: str, limit: int, every: bool) -> None:
+def list_(invocation: Invocation, *, tenant: str, after: str | None, limit: int, every: bool) -> None:
     """List a tenant's contacts by their ids."""
 
     async def find(queries: "Queries") -> list[Contact]:
-        return await queries.contacts(tenant, after=after, limit=limit, every=every)
+        return await queries.contacts(tenant, after=after or "", limit=limit, every=every)
 
     found = ask(invocation, find)
     invocation.output.table([_fields(row, None) for row in found], LIST_COLUMNS, empty="no contacts")
@@ -181,8 +182,7 @@ def merge(invocation: Invocation, contact_id: str, into: str, *, tenant: str, wa
 @noun.command()
 @click.argument("contact_id", metavar="ID")
 @tenant_option(required=True)
-@click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")
-@click.option("--command-id", metavar="ID", help="A repeat under the same id changes nothing; else a new one.")
+@command_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @wait_option
 @data_option

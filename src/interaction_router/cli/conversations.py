@@ -9,9 +9,11 @@ from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.lines import RULES, place_of, what_happened
 from interaction_router.cli.storage import (
     ask,
+    command_options,
     data_option,
     login_name,
     now,
+    page_options,
     request,
     tell_fate,
     tenant_option,
@@ -56,8 +58,7 @@ def noun() -> None:
 @click.option("--status", type=click.Choice(["open", "closed"]), help="Only those that are so now.")
 @click.option("--contact", metavar="ID", help="Only those of this contact.")
 @click.option("--address", metavar="ADDRESS", help="Only those that were opened with this address.")
-@click.option("--after", metavar="ID", help="Only those behind this one: the last of the page before.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@page_options(after="ID", behind="one")
 @data_option
 @json_option
 @click.pass_obj
@@ -171,8 +172,7 @@ def _change(before: str | None, after: str | None) -> str:
 @click.argument("conversation_id", metavar="ID")
 @click.option("--reason", metavar="TEXT", help="Kept with the command.")
 @tenant_option(required=False)
-@click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")
-@click.option("--command-id", metavar="ID", help="A repeat under the same id changes nothing; else a new one.")
+@command_options
 @wait_option
 @data_option
 @json_option
@@ -186,8 +186,7 @@ def close(invocation: Invocation, /, conversation_id: str, **given: Any) -> int:
 @click.argument("conversation_id", metavar="ID")
 @click.argument("contact_id", metavar="CONTACT")
 @tenant_option(required=False)
-@click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")
-@click.option("--command-id", metavar="ID", help="A repeat under the same id changes nothing; else a new one.")
+@command_options
 @wait_option
 @data_option
 @json_option
@@ -200,8 +199,7 @@ def link(invocation: Invocation, /, conversation_id: str, **given: Any) -> int: 
 @noun.command()
 @click.argument("conversation_id", metavar="ID")
 @tenant_option(required=False)
-@click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")
-@click.option("--command-id", metavar="ID", help="A repeat under the same id changes nothing; else a new one.")
+@command_options
 @wait_option
 @data_option
 @json_option

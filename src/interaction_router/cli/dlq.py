@@ -10,11 +10,11 @@ import click
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
-from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.letter_rows import letter_json, letter_row, show_letter
-from interaction_router.cli.moments import MOMENT
-from interaction_router.cli.pacing import Progress
-from interaction_router.cli.storage import data_option, login_name
+from interaction_router.cli.moments import span_options
+from interaction_router.cli.progress import Progress
+from interaction_router.cli.storage import data_option, login_name, page_options
 from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from interaction_router.ports import Log, Received
 
 Answer = TypeVar("Answer")
-Function = TypeVar("Function", bound=Callable[..., object])
 STAGES: Final = ("intake", "assignment", "receive")
 COLUMNS: Final = {
     "place": "place",
@@ -55,8 +54,7 @@ def filter_options(function: Function) -> Function:
         click.option("--code", "codes", multiple=True, metavar="CODE", help="Only of this code; repeatable."),
         click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="Only from this topic; repeatable."),
         click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only refused there."),
-        click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help="Only from then on; a time, or PT2H ago."),
-        click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only from before then."),
+        span_options,
     )
     for option in reversed(options):
         function = option(function)
@@ -76,8 +74,7 @@ class Choice:
 @filter_options
 @click.option("--all", "everything", is_flag=True, help="Also those that were redriven or discarded.")
 @click.option("--counts", is_flag=True, help="Count them by code, stage and topic instead.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
-@click.option("--after", metavar="PLACE", help="Go on behind this letter: the next page.")
+@page_options(after="PLACE", behind="letter")
 @data_option
 @json_option
 @click.pass_obj

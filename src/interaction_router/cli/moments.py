@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from interaction_router.cli.invocation import Function
+
 
 class Moment(click.ParamType):
     """A time as `2026-11-22T10:15:30+02:00`, or how long ago, as `PT2H`; milliseconds since the epoch."""
@@ -32,3 +34,10 @@ class Moment(click.ParamType):
 
 
 MOMENT = Moment()
+
+
+def span_options(function: Function) -> Function:
+    """Give a command `--from` and `--until`."""
+    function = click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only from before then.")(function)
+    from_ = "Only from then on; a time, or PT2H ago."
+    return click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help=from_)(function)

@@ -2,20 +2,19 @@
 
 import asyncio
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
-from interaction_router.cli.invocation import Invocation, json_option
-from interaction_router.cli.moments import MOMENT
+from interaction_router.cli.invocation import Function, Invocation, json_option
+from interaction_router.cli.moments import span_options
 from interaction_router.cli.nouns import PROGRAM
-from interaction_router.cli.pacing import Progress
+from interaction_router.cli.progress import Progress
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.storage import data_option
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from interaction_router.ports import Log
     from interaction_router.settings import Settings
 
-Function = TypeVar("Function", bound=Callable[..., object])
 CHOICES = ("from_ms", "until_ms", "tenant", "contact", "conversation", "partitions", "offsets")
 
 
@@ -40,8 +38,7 @@ def noun() -> None:
 def choice_options(function: Function) -> Function:
     """Give a command the options that choose updates."""
     options = (
-        click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help="Only from then on; a time, or PT2H ago."),
-        click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only from before then."),
+        span_options,
         click.option("--tenant", metavar="NAME", help="Only of this tenant."),
         click.option("--contact", metavar="ID", help="Only those that name this contact."),
         click.option("--conversation", metavar="ID", help="Only of this conversation."),

@@ -12,7 +12,7 @@ from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.lines import what_happened
 from interaction_router.cli.moments import MOMENT
-from interaction_router.cli.pacing import Progress
+from interaction_router.cli.progress import Progress
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError
 
@@ -185,12 +185,7 @@ def _json(difference: "Difference") -> dict[str, object]:
 
 
 def _row(difference: "Difference") -> dict[str, object]:
-    return {
-        "key": difference.key,
-        "first": difference.first,
-        "live": _shown(difference.live),
-        "replayed": _shown(difference.replayed),
-    }
+    return {**_json(difference), "live": _shown(difference.live), "replayed": _shown(difference.replayed)}
 
 
 def _shown(told: tuple[dict[str, Any], ...]) -> str | None:  # Any: the JSON of the contract

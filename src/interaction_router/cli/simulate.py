@@ -12,6 +12,7 @@ import click
 
 from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.progress import Progress
 
 if TYPE_CHECKING:
     from interaction_router.application.simulation import Load, Simulated
@@ -66,21 +67,15 @@ def noun(
 
 
 class _Sent:
-    """Counts what was sent and, on a terminal, shows how far it is."""
+    """Counts what was sent, and tells how far it is."""
 
     def __init__(self, load: "Load", total: int | None) -> None:
-        from rich.console import Console  # noqa: PLC0415 - as above
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
         self._seed = load.seed
         self._natures: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
         self._begun: float | None = None
         self._took_s = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self.progress.add_task("records sent", total=total)
+        self.progress = Progress("records sent", total)
 
     def before(self, records: "Iterable[Simulated]") -> None:
         """Count what has to be there first."""
@@ -93,7 +88,7 @@ class _Sent:
         self._took_s = now - self._begun
         self._natures.update(record.nature for record in records)
         self._codes.update(record.code for record in records if record.code is not None)
-        self.progress.advance(self._task, len(records))
+        self.progress.advance(len(records))
 
     def summary(self) -> dict[str, object]:
         """Return what was sent."""
@@ -119,14 +114,14 @@ async def _until_signalled(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, sending.cancel)
-    with sent.progress:
-        await asyncio.wait({sending})
+    await asyncio.wait({sending})
+    sent.progress.close()
     if not sending.cancelled():
         sending.result()
 
 
 async def _send(settings: "Settings", load: "Load", sent: _Sent, *, seconds: float | None, count: int | None) -> None:
-    from interaction_router.application.gateways import Gateways  # noqa: PLC0415 - as above
+    from interaction_router.application.simulated_gateways import SimulatedGateways  # noqa: PLC0415 - as above
     from interaction_router.application.simulation import first_records, load_records  # noqa: PLC0415
     from interaction_router.bootstrap.storage import kafka_log  # noqa: PLC0415
 
@@ -135,7 +130,7 @@ async def _send(settings: "Settings", load: "Load", sent: _Sent, *, seconds: flo
         ends_ms = seconds * 1000
         records = takewhile(lambda record: record.due_ms < ends_ms, records)
     async with kafka_log(settings) as log:
-        gateways, first = Gateways(log), list(first_records(load))
+        gateways, first = SimulatedGateways(log), list(first_records(load))
         await gateways.send_all(first)
         sent.before(first)
         await asyncio.sleep(_AGENTS_READ_S)

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
-from interaction_router.cli.invocation import Invocation, json_option
-from interaction_router.cli.progress import Bars
+from interaction_router.cli.invocation import Function, Invocation, json_option
+from interaction_router.cli.progress import Steps
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError, RetryableError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from interaction_router.application.verification import Difference
     from interaction_router.bootstrap.state import State
 
-Function = TypeVar("Function", bound=Callable[..., object])
 COLUMNS: Final = {"what": "what", "partition": "partition", "key": "key", "found": "is", "wanted": "should be"}
 PLANS: Final = {
     "partition": "partition",
@@ -81,8 +80,8 @@ def verify(invocation: Invocation, *, partitions: tuple[int, ...], values: bool,
     if partitions and repair_state_topic:
         message = "the state topic is compared only where all partitions are: leave --partition out"
         raise click.UsageError(message)
-    with Bars(invocation) as bars:
-        found, repaired = asyncio.run(_verify(invocation, partitions, bars, repair=repair_state_topic))
+    with Steps() as steps:
+        found, repaired = asyncio.run(_verify(invocation, partitions, steps, repair=repair_state_topic))
     rows = [_row(difference, values=values) for difference in found]
     if invocation.as_json:
         invocation.output.document({"differences": rows, "state_topic_repaired": repaired})
@@ -96,7 +95,7 @@ def verify(invocation: Invocation, *, partitions: tuple[int, ...], values: bool,
 
 
 async def _verify(
-    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, repair: bool
+    invocation: Invocation, partitions: Sequence[int], steps: Steps, *, repair: bool
 ) -> "tuple[list[Difference], int]":
     from interaction_router.application.states import CONVERSATIONS, write_states  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.verification import Verification  # noqa: PLC0415 - likewise
@@ -107,7 +106,7 @@ async def _verify(
         with scratch() as fold:
             live = (state.tables, state.upkeep)
             settle_s = SETTLE_S if state.shared else 0.0
-            verification = Verification(state.log, live, fold, state.views, bars.tell, settle_s=settle_s)
+            verification = Verification(state.log, live, fold, state.views, steps.tell, settle_s=settle_s)
             found = [each for partition in chosen for each in await verification.partition(partition)]
             if not partitions:
                 found += await verification.state_topic()
@@ -130,8 +129,8 @@ def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: 
     Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
     partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
     """
-    with Bars(invocation) as bars:
-        plans = asyncio.run(_rebuild(invocation, partitions, bars, from_start=from_start, yes=yes))
+    with Steps() as steps:
+        plans = asyncio.run(_rebuild(invocation, partitions, steps, from_start=from_start, yes=yes))
     rows = [_plan(plan, after) for plan, after in plans]
     if invocation.as_json:
         invocation.output.document({"dry_run": not yes, "partitions": rows})
@@ -145,7 +144,7 @@ def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: 
 
 
 async def _rebuild(
-    invocation: Invocation, partitions: Sequence[int], bars: Bars, *, from_start: bool, yes: bool
+    invocation: Invocation, partitions: Sequence[int], steps: Steps, *, from_start: bool, yes: bool
 ) -> "list[tuple[Rebuilding, int | None]]":
     from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
@@ -161,7 +160,7 @@ async def _rebuild(
             return plans
         done: list[tuple[Rebuilding, int | None]] = []
         for plan, _ in plans:
-            told = partial(_tell, bars, plan)
+            told = partial(_tell, steps, plan)
             done.append((plan, await rebuilder.rebuild(plan.partition, told)))
         for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
@@ -179,8 +178,8 @@ def snapshot(invocation: Invocation, *, partitions: tuple[int, ...], trim: bool)
 
     Workers notice nothing. It is made from the outcomes, not from the tables, and begins at the snapshot of before.
     """
-    with Bars(invocation) as bars:
-        rows = asyncio.run(_snapshot(invocation, partitions, bars))
+    with Steps() as steps:
+        rows = asyncio.run(_snapshot(invocation, partitions, steps))
     if trim:
         asyncio.run(_trim(invocation, {int(row["partition"]): int(row["removable"]) for row in rows}))
     columns = {"partition": "partition", "applied": "applied", "chunks": "records", "removable": "outcomes needed from"}
@@ -195,7 +194,7 @@ async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
         await topics.trim(OUTCOMES, ends)
 
 
-async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bars) -> list[dict[str, int]]:
+async def _snapshot(invocation: Invocation, partitions: Sequence[int], steps: Steps) -> list[dict[str, int]]:
     from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
     from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
@@ -213,7 +212,7 @@ async def _snapshot(invocation: Invocation, partitions: Sequence[int], bars: Bar
                 base = snapshots.base(partition, fold[0])
                 folding = Folding(state.log, fold[0], partition, into=partition, lineage=lineage, base=base)
                 await folding.begin()
-                await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, bars, plan))
+                await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, steps, plan))
                 chunks = await snapshots.write(partition, folding, fold)
                 await snapshots.read_back(partition, fold[0], shadow_of(partition))
             behind = plan.applied is None or plan.applied < plan.up_to
@@ -327,8 +326,8 @@ async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict
     return done
 
 
-def _tell(bars: Bars, plan: "Rebuilding", at: int) -> None:
-    bars.tell(f"partition {plan.partition}", at + 1, max(at, plan.up_to) + 1)
+def _tell(steps: Steps, plan: "Rebuilding", at: int) -> None:
+    steps.tell(f"outcomes of partition {plan.partition}", at + 1, max(at, plan.up_to) + 1)
 
 
 def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:

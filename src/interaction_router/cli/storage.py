@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from interaction_router.cli.faults import DONE
-from interaction_router.cli.invocation import Invocation
+from interaction_router.cli.invocation import Function, Invocation
 from interaction_router.cli.lines import update_line
 from interaction_router.domain.errors import FatalError, RejectedError, RetryableError
 from interaction_router.domain.names import topic_name
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from interaction_router.settings import Settings
 
 Answer = TypeVar("Answer")
-Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def data_option(function: Function) -> Function:
@@ -46,6 +45,24 @@ def tenant_option(*, required: bool) -> Callable[[Function], Function]:
     """Give a command `--tenant`."""
     text = "The tenant." if required else "The tenant; that of the conversation where not given."
     return click.option("--tenant", metavar="NAME", required=required, help=text)
+
+
+def command_options(function: Function) -> Function:
+    """Give a command that sends one of `commands.v1` `--actor` and `--command-id`."""
+    repeats = "A repeat under the same id changes nothing; else a new one."
+    function = click.option("--command-id", metavar="ID", help=repeats)(function)
+    return click.option("--actor", metavar="NAME", help="Who asks; the login name where not given.")(function)
+
+
+def page_options(*, after: str, behind: str) -> Callable[[Function], Function]:
+    """Give a command that lists `--after` and `--limit`."""
+
+    def give(function: Function) -> Function:
+        limit = click.IntRange(1, 10_000)
+        function = click.option("--limit", type=limit, default=50, show_default=True, help="At most so many.")(function)
+        return click.option("--after", metavar=after, help=f"Only those behind this {behind}: the next page.")(function)
+
+    return give
 
 
 def wait_option(function: Function) -> Function:

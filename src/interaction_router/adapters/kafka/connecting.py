@@ -1,6 +1,5 @@
 """The first connection: aiokafka says of each failure that no server answers, so the reason is asked for."""
 
-import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ from aiokafka import errors
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import collect_hosts, create_conn
 
+from interaction_router.adapters.certificates import why_untrusted
 from interaction_router.adapters.kafka.client import ClientOptions
 from interaction_router.domain.errors import ConfigurationError
 
@@ -48,18 +48,9 @@ async def _look_why(options: ClientOptions) -> None:
             advice = "Check `kafka.sasl_mechanism`, `kafka.sasl_username` and `kafka.sasl_password`."
             raise ConfigurationError("kafka_login", cause, advice) from error
         except (errors.KafkaError, OSError, TimeoutError) as error:
-            if certificate := _untrusted(error):
+            if certificate := why_untrusted(error):
                 cause = f"The certificate of {host}:{port} is not trusted: {certificate}."
                 advice = "Check `kafka.ssl_cafile`, and that the certificate names this host."
                 raise ConfigurationError("kafka_tls", cause, advice) from error
         else:
             connection.close()
-
-
-def _untrusted(error: BaseException | None) -> str | None:
-    """Return why a certificate was refused, where that is what lies under the error."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message
-        error = error.__cause__ or error.__context__
-    return None

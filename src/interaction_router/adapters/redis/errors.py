@@ -1,6 +1,5 @@
 """What the server and its client say, in the program's words: is it over by itself, or must somebody act?"""
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from interaction_router.adapters.certificates import why_untrusted
 from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError, RouterError
 
 _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
@@ -90,7 +90,7 @@ def _translate(error: Exception) -> RouterError:
             return _translate(NoPermissionError("NOPERM"))
         case RedisTimeoutError() | TimeoutError():
             return RetryableError("redis_timeout", "Redis did not answer in time.", "See `redis.timeout`.")
-        case RedisConnectionError() | OSError() if certificate := _untrusted(error):
+        case RedisConnectionError() | OSError() if certificate := why_untrusted(error):
             cause = f"The certificate of Redis is not trusted: {certificate}."
             return ConfigurationError("redis_tls", cause, "Check `redis.ssl_cafile`, and that it names this host.")
         case RedisConnectionError() | OSError():
@@ -108,12 +108,3 @@ def _translate(error: Exception) -> RouterError:
             return FatalError("redis_refused", f"Redis refuses: {text.partition(', with args')[0][:200]}.")
         case _:
             return FatalError("redis_unexpected", f"The Redis client failed with {type(error).__name__}.")
-
-
-def _untrusted(error: BaseException | None) -> str | None:
-    """Return why a certificate was refused, where that is what lies under the error."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message
-        error = error.__cause__ or error.__context__
-    return None

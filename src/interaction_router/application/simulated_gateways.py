@@ -15,7 +15,7 @@ from interaction_router.ports import Log, Outgoing
 _BATCH: Final = 2_000
 
 
-class Gateways:
+class SimulatedGateways:
     """Appends by the record's key to a partition, so that records of one key stay in their order."""
 
     def __init__(self, log: Log) -> None:

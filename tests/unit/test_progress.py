@@ -2,7 +2,9 @@
 
 import io
 
-from interaction_router.cli.pacing import Progress
+import pytest
+
+from interaction_router.cli.progress import Progress, Steps
 
 
 class Screen(io.StringIO):
@@ -53,3 +55,18 @@ def test_a_long_time_left_is_told_in_hours() -> None:
     watch.seconds = 10
     progress.advance(10)
     assert progress.text().endswith("9 h 59 min left")
+
+
+def test_one_thing_after_another_has_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(terminal=True)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr("interaction_router.cli.progress._TERMINAL_EVERY_S", 0)
+    with Steps() as steps:
+        steps.tell("rows", 1, 2)
+        steps.tell("rows", 3, 4)
+        steps.tell("records", 1, 1)
+    first, second, after = screen.getvalue().split("\n")
+    assert "1 of 2 rows (50 %)" in first
+    assert "3 of 4 rows (75 %)" in first
+    assert "1 of 1 records (100 %)" in second
+    assert after == ""
