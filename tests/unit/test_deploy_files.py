@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from ruamel.yaml import YAML
 
+from interaction_router.cli.invocation import Invocation
 from interaction_router.telemetry import METRICS, PREFIX, full_name
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +51,31 @@ def test_every_port_of_the_compose_file_is_on_loopback() -> None:
     ports = re.findall(r"ports: \[(.*)\]", (ROOT / "docker-compose.yml").read_text())
     assert ports
     assert all(port.strip().startswith('"127.0.0.1:') for line in ports for port in line.split(","))
+
+
+def test_the_services_run_commands_that_there_are_with_settings_that_there_are() -> None:
+    services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+    ours = [service for service in services.values() if service.get("image") == "interaction-router"]
+    assert len(ours) == 3
+    for service in ours:
+        values = {
+            name: str(value).replace("${GATEWAY_TOKEN:-", "").rstrip("}")
+            for name, value in service["environment"].items()
+        }
+        settings = Invocation(env=values).settings()
+        assert settings.kafka.bootstrap_servers == "kafka:19092"
+        command = import_module(f"interaction_router.cli.{service['command'][0]}").noun
+        for word in service["command"][1:]:
+            command = command.get_command(click.Context(command), word)
+        assert command is not None
+        _asks_its_own_port(service, {6066: settings.worker.web_port, 8080: settings.receivers.http.port})
+
+
+def _asks_its_own_port(service: dict[str, Any], ports: dict[int, int]) -> None:
+    for published in service.get("ports", ()):
+        inside = int(published.rpartition(":")[2])
+        assert ports[inside] == inside
+        assert f":{inside}/" in service["healthcheck"]["test"][-1]
 
 
 def test_what_runs_is_what_was_tested() -> None:
