@@ -1,11 +1,13 @@
 """Where settings come from, which one stands, and what is never shown of them."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+import interaction_router
 from interaction_router.settings import (
     Settings,
     SettingsError,
@@ -233,3 +235,12 @@ def test_the_reference_page_is_that_of_the_model() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference_page(), (
         "run: interaction-router config docs > docs/settings.md"
     )
+
+
+def test_every_setting_is_read_by_something() -> None:
+    program = Path(interaction_router.__file__).parent
+    readers = [path for path in program.rglob("*.py") if path != program / "settings/model.py"]
+    read = set(re.findall(r"\.([a-z_]+)\b", "\n".join(path.read_text(encoding="utf-8") for path in readers)))
+    for leaf in leaves():
+        name = [part for part in leaf.name if not part.startswith("<")][-1]
+        assert name in read, f"nothing reads {'.'.join(leaf.name)}"

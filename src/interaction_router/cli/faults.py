@@ -10,7 +10,6 @@ from interaction_router.domain.errors import ConfigurationError, RetryableError,
 
 DONE = 0
 FOUND_A_FAULT = 1
-USAGE = 2
 UNAVAILABLE = 69
 BAD_CONFIGURATION = 78
 INTERRUPTED = 130
