@@ -13,7 +13,7 @@ def test_a_storage_is_well_missing_or_in_use(program: Program) -> None:
     assert {row["subject"]: row["verdict"] for row in ran.json} == {
         "storage": "ok",
         "tables": "ok",
-        "clock against Kafka": "ok",
+        "clock against the log": "ok",
     }
 
 

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
+from interaction_router.adapters.kafka.client import client_options
+from interaction_router.adapters.kafka.topics import TopicAdmin, plan
 from interaction_router.cli.app import run
 from interaction_router.cli.invocation import Invocation
 from interaction_router.ports import Outgoing
@@ -107,8 +110,11 @@ def test_doctor_finds_a_working_router_well(program: Program, working: Running) 
     assert verdicts["kafka broker 1"] == "ok"
     namespace = working.settings.namespace
     assert verdicts[f"group {namespace}-intake"] == verdicts[f"group {namespace}-assignment"] == "ok"
-    assert verdicts["clock against Redis"] == verdicts["clock against Kafka"] == "ok"
-    assert verdicts["redis persistence"] == "warn"
+    assert verdicts["clock of Redis"] == verdicts["clock against the log"] == "ok"
+    assert verdicts["clock of Kafka's controller"] == verdicts["kafka version"] == "ok"
+    (persistence,) = [row for row in ran.json if row["subject"] == "redis persistence"]
+    assert (persistence["verdict"], persistence["code"]) == ("ok", None)
+    assert "folded from Kafka again" in persistence["found"]
 
 
 def test_doctor_names_what_is_missing(program: Program, running: Running) -> None:
@@ -118,6 +124,29 @@ def test_doctor_names_what_is_missing(program: Program, running: Running) -> Non
     assert by_subject["kafka topics missing"]["advice"] == "Run `interaction-router topics apply`."
     assert by_subject[f"group {running.settings.namespace}-intake"]["verdict"] == "warn"
     assert "topics apply" in program("doctor").out
+
+
+def test_doctor_fails_a_log_that_is_stamped_by_who_writes(program: Program, running: Running) -> None:
+    asyncio.run(running.apply_topics())
+    asyncio.run(
+        _configure(running, "internal.log", {"message.timestamp.type": "CreateTime", "retention.ms": "3600000"})
+    )
+    ran = program("doctor", "--json")
+    assert ran.code == 1
+    rows = {row["code"]: row for row in ran.json if row["subject"] == "kafka topic internal.log"}
+    assert set(rows) == {"topic_timestamps", "topic_retention"}
+    assert {row["advice"] for row in rows.values()} == {"Run `interaction-router topics apply`."}
+
+
+async def _configure(running: Running, stream: str, configs: dict[str, str]) -> None:
+    settings = running.settings
+    admin = TopicAdmin(client_options(settings.kafka), settings.namespace)
+    await admin.start()
+    try:
+        plans = plan(settings.topics, settings.channels)
+        await admin.apply([replace(each, configs=configs) for each in plans if each.stream == stream])
+    finally:
+        await admin.stop()
 
 
 def test_doctor_fails_a_redis_that_evicts(program: Program, redis_server: RedisServer, running: Running) -> None:
@@ -130,7 +159,8 @@ def test_doctor_fails_a_redis_that_evicts(program: Program, redis_server: RedisS
             client.config_set("maxmemory-policy", "noeviction")
     assert ran.code == 1
     (row,) = [row for row in ran.json if row["subject"] == "redis"]
-    assert (row["verdict"], "noeviction" in row["advice"]) == ("fail", True)
+    assert (row["verdict"], row["code"], "noeviction" in row["advice"]) == ("fail", "redis_eviction", True)
+    assert "redis persistence" in {each["subject"] for each in ran.json}
 
 
 def test_doctor_tells_which_server_is_away(program: Program) -> None:

@@ -1,6 +1,7 @@
 """TLS and logins against a real broker and a real Valkey: one SMS passes, and what is wrong is told in one line."""
 
 import asyncio
+import json
 import os
 import ssl
 import subprocess
@@ -150,6 +151,21 @@ async def test_an_sms_passes_over_tls_with_logins(running: Running) -> None:
     finally:
         worker.kill()
         await log.stop()
+
+
+async def test_doctor_tells_a_user_what_it_may_not_do(running: Running) -> None:
+    """Each thing with its code, also where the broker does not let this user look."""
+    await running.apply_topics()
+    ran = _run(running, "doctor", "--json", KAFKA__SASL_MECHANISM="PLAIN", KAFKA__SASL_USERNAME="stranger")
+    assert ran.returncode == 1, ran.stderr
+    found = {(row["subject"], row["code"]) for row in json.loads(ran.stdout) if row["code"]}
+    assert found == {
+        ("kafka topics", "kafka_forbidden"),
+        ("kafka permissions", "topics_forbidden"),
+        ("kafka permissions", "groups_forbidden"),
+        ("clock of Kafka's controller", "clock_unknown"),
+        ("tables", "kafka_forbidden"),
+    }
 
 
 @pytest.mark.parametrize(

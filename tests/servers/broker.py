@@ -52,17 +52,24 @@ ssl.keystore.type=PEM
 ssl.keystore.location={pem}
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-  user_{username}="{password}";
+  user_{username}="{password}" user_{stranger}="{password}";
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{username}
 """
 
 
 class Secured(NamedTuple):
-    """How a broker is reached over TLS: `pem` has its key and certificates; one user may log in, PLAIN or SCRAM."""
+    """How a broker is reached over TLS: `pem` has its key and certificates.
+
+    One user may log in, PLAIN or SCRAM, and do everything; another, a `stranger` of the same password, PLAIN alone,
+    may do nothing.
+    """
 
     pem: Path
     username: str
     password: str
+    stranger: str = "stranger"
 
 
 class Broker:

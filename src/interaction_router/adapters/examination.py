@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.survey import survey
-from interaction_router.adapters.kafka.topics import Difference, TopicAdmin, plan
+from interaction_router.adapters.kafka.topics import Difference, TopicAdmin, TopicPlan, plan
 from interaction_router.adapters.redis.client import RedisClient, open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.diagnosis import (
@@ -15,16 +15,19 @@ from interaction_router.application.diagnosis import (
     Progress,
     RedisFacts,
     failed,
+    of_broker_clock,
     of_groups,
     of_log_clock,
     of_nodes,
     of_permissions,
     of_progress,
     of_redis,
+    of_versions,
+    redis_named,
 )
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.views import HEAD, LOG
-from interaction_router.domain.errors import RetryableError, RouterError
+from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Log, Tables
 from interaction_router.settings import Settings
@@ -36,10 +39,14 @@ ROLES = ("intake", "assignment")
 _ADVICE = {
     "kafka": "Check that the brokers run, and `kafka.bootstrap_servers`.",
     "redis": "Check that the server runs, and `redis.url`.",
-    "tables": "Look at the lines above.",
 }
+_ELSEWHERE = "Look at the lines above."
+_TIME = "message.timestamp.type"
+_RECORD_BYTES = "max.message.bytes"
+_KEEPING = frozenset({"cleanup.policy", "retention.ms", "retention.bytes"})
 _LINEAGE = RowKey(HEAD, "lineage")
 _SECTIONS = ("server", "memory", "persistence")
+_INTERNAL = "internal."
 
 
 async def examine_servers(settings: Settings) -> list[Check]:
@@ -84,43 +91,76 @@ async def _examine_kafka(settings: Settings) -> list[Check]:
     plans = plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
     streams = [each.stream for each in plans]
     facts = await survey(options, settings.namespace, streams=streams, roles=ROLES)
-    checks = of_nodes(facts)
-    if any(node.trouble is not None for node in facts.nodes):
+    checks = [*of_nodes(facts), *of_versions(facts)]
+    if any(node.trouble is not None or node.lacking for node in facts.nodes):
         return checks
-    admin = TopicAdmin(options, settings.namespace)
+    topics = await _guarded("kafka topics", lambda: _examine_topics(settings, plans))
+    return [*checks, of_broker_clock(facts), *topics, *of_permissions(facts), *of_groups(facts)]
+
+
+async def _examine_topics(settings: Settings, plans: Sequence[TopicPlan]) -> list[Check]:
+    admin = TopicAdmin(client_options(settings.kafka), settings.namespace)
     await admin.start()
     try:
         differences = await admin.diff(plans)
     finally:
         await admin.stop()
-    return [*checks, *_of_topics(len(plans), differences), of_permissions(facts), *of_groups(facts)]
+    return of_topics(len(plans), differences)
 
 
-def _of_topics(count: int, differences: Sequence[Difference]) -> list[Check]:
-    """Judge the topics: without one, or with other partitions, workers do not start."""
-    missing = sorted(each.stream for each in differences if each.kind == "missing")
-    shaped = sorted(each.stream for each in differences if each.kind == "partitions")
-    differing = sorted({each.stream for each in differences if each.kind in {"config", "replication"}})
+def of_topics(count: int, differences: Sequence[Difference]) -> list[Check]:
+    """Judge the topics: without one, or with other partitions, workers do not start; the rest may lose records."""
     checks = []
-    if missing:
+    if missing := sorted(each.stream for each in differences if each.kind == "missing"):
         advice = "Run `interaction-router topics apply`."
-        checks.append(Check("kafka topics missing", "fail", ", ".join(missing), advice))
-    if shaped:
+        checks.append(Check("kafka topics missing", "fail", ", ".join(missing), advice, "topic_missing"))
+    if shaped := sorted(each.stream for each in differences if each.kind == "partitions"):
         advice = "See `interaction-router topics diff`."
-        checks.append(Check("kafka topics partitions", "fail", f"not as set: {', '.join(shaped)}", advice))
-    if differing:
+        found = f"not as set: {', '.join(shaped)}"
+        checks.append(Check("kafka topics partitions", "fail", found, advice, "topic_partitions"))
+    checks += [check for each in differences if each.kind == "config" and (check := _of_configuration(each))]
+    alarming = {check.subject for check in checks}
+    differing = {each.stream for each in differences if each.kind in {"config", "replication"}}
+    if rest := sorted(stream for stream in differing if f"kafka topic {stream}" not in alarming):
         advice = "See `interaction-router topics diff`."
-        checks.append(Check("kafka topics", "warn", f"configured otherwise: {', '.join(differing)}", advice))
+        found = f"configured otherwise: {', '.join(rest)}"
+        checks.append(Check("kafka topics", "warn", found, advice, "topic_configuration"))
     return checks or [Check("kafka topics", "ok", f"{count} topics are as they should be")]
 
 
+def _of_configuration(difference: Difference) -> Check | None:
+    """Judge a configuration without which records are lost, refused or stamped wrongly; None of any other."""
+    stream, name = difference.stream, difference.name
+    if name == _TIME:
+        why, code = "log time is the clock of whoever writes", "topic_timestamps"
+    elif name in _KEEPING and stream.startswith(_INTERNAL):
+        why, code = "what the tables are folded from is not kept", "topic_retention"
+    elif name == _RECORD_BYTES and int(difference.found or 0) < int(difference.wanted):
+        why, code = "a large record is refused, and its partition stands still", "topic_record_bytes"
+    else:
+        return None
+    found = f"`{name}` is {difference.found} and not {difference.wanted}: {why}"
+    return Check(f"kafka topic {stream}", "fail", found, "Run `interaction-router topics apply`.", code)
+
+
 async def _examine_redis(client: RedisClient, tables: RedisTables) -> list[Check]:
-    await tables.check()
+    """Look at the server; where it is not to be used as it is, the rest is told all the same."""
+    refusal = None
+    try:
+        await tables.check()
+    except FatalError as error:
+        refusal = failed("redis", error)
     about: dict[str, object] = {}
-    for section in _SECTIONS:
-        about |= await client.call("", "INFO", section)
-    seconds, microseconds = await client.call("", "TIME")
-    return of_redis(RedisFacts(about, int(seconds) * 1000 + int(microseconds) // 1000), _now_ms())
+    try:
+        for section in _SECTIONS:
+            about |= await client.call("", "INFO", section)
+        seconds, microseconds = await client.call("", "TIME")
+    except FatalError:
+        if refusal is None:
+            raise
+        return [refusal]
+    facts = RedisFacts(about, int(seconds) * 1000 + int(microseconds) // 1000)
+    return [refusal or redis_named(about), *of_redis(facts, _now_ms())]
 
 
 async def _guarded(subject: str, part: Callable[[], Awaitable[list[Check]]]) -> list[Check]:
@@ -129,9 +169,16 @@ async def _guarded(subject: str, part: Callable[[], Awaitable[list[Check]]]) -> 
         async with asyncio.timeout(LIMIT_S):
             return await part()
     except TimeoutError:
-        return [failed(subject, RetryableError("no_answer", f"No answer within {LIMIT_S:g} s.", _ADVICE[subject]))]
+        return [
+            failed(
+                subject,
+                RetryableError("no_answer", f"No answer within {LIMIT_S:g} s.", _ADVICE.get(subject, _ELSEWHERE)),
+            )
+        ]
     except RetryableError as error:
-        return [failed(subject, RetryableError(error.code, error.cause, error.advice or _ADVICE[subject]))]
+        return [
+            failed(subject, RetryableError(error.code, error.cause, error.advice or _ADVICE.get(subject, _ELSEWHERE)))
+        ]
     except RouterError as error:
         return [failed(subject, error)]
 

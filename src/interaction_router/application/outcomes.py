@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from interaction_router.domain.events import Outcome
-from interaction_router.ports import Log, Outgoing, Received
+from interaction_router.ports import Bounds, Log, Outgoing, Received
 from interaction_router.wire.codec import decode_outcome, encode_outcome
 
 OUTCOMES = "internal.outcomes"
@@ -12,6 +12,8 @@ PART_BYTES = 1 << 20
 
 _PART = "part"
 READ_RECORDS = 2000
+_TAIL = 50
+"""Records at the end of the outcomes among which there is a whole one."""
 
 
 def outcome_records(outcome: Outcome) -> list[Outgoing]:
@@ -83,3 +85,15 @@ async def read_range(log: Log, stream: str, partition: int, start: int, end: int
             return
         yield [record for record in records if record.offset < end]
         start = records[-1].offset + 1
+
+
+async def known_done(log: Log, partition: int, bounds: Bounds) -> int:
+    """Return the log offset up to which the writers of the last outcomes knew all views done.
+
+    That is so whether those outcomes count or not, so any whole one of them will do.
+    """
+    done, start = -1, max(bounds.first, bounds.end - _TAIL)
+    async for records in read_range(log, OUTCOMES, partition, start, bounds.end):
+        said = (decode_outcome(record.value or b"", record.headers).done for record in records if is_whole(record))
+        done = max(done, *said, -1)
+    return done

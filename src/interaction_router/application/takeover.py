@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Standpoint
 from interaction_router.application.fold import fold as fold_outcomes
-from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, known_done, read_range
 from interaction_router.application.rowstore import RowStore
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
@@ -35,7 +35,6 @@ from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_outcome, decode_row
 
 _ATTEMPTS = 5
-_TAIL = 50
 _CACHE_ROWS = 20_000
 """Rows that are kept on the way, since what follows mostly goes on from what was last."""
 
@@ -100,7 +99,7 @@ class Takeover:
 
     async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
-        done = await self._done(bounds)
+        done = await known_done(self._log, self._partition, bounds)
         unwritten = await self._perhaps_unwritten(bounds, fold, done)
         store = RowStore(self._tables, self._partition, self._observer, applied=fold.applied, cache_rows=_CACHE_ROWS)
         start = max(fold.outcome + 1, bounds.first)
@@ -121,17 +120,6 @@ class Takeover:
                 "Retention of the internal log has removed what was not decided yet.",
             )
         return Standpoint(self._partition, fold.applied, expected, fold.outcome, fold.head, self._views.lineage)
-
-    async def _done(self, bounds: Bounds) -> int:
-        """Return the log offset up to which the writers of the last outcomes knew all views done.
-
-        That is so whether those outcomes count or not, so any whole one of them will do.
-        """
-        done, start = -1, max(bounds.first, bounds.end - _TAIL)
-        async for records in read_range(self._log, OUTCOMES, self._partition, start, bounds.end):
-            said = (decode_outcome(record.value or b"", record.headers).done for record in records if is_whole(record))
-            done = max(done, *said, -1)
-        return done
 
     async def _tables_now(self) -> _Fold:
         loaded = await self._tables.load(self._partition, [], [HEAD])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from interaction_router.application.diagnosis import Check
     from interaction_router.settings import Settings
 
-COLUMNS = {"verdict": "", "subject": "what", "found": "found", "advice": "what to do"}
+COLUMNS = {"verdict": "", "subject": "what", "code": "code", "found": "found", "advice": "what to do"}
 
 
 @click.command("doctor", cls=RouterCommand, short_help="Look for what is wrong with the servers, and say what to do.")
@@ -22,13 +22,21 @@ COLUMNS = {"verdict": "", "subject": "what", "found": "found", "advice": "what t
 @json_option
 @click.pass_obj
 def noun(invocation: Invocation) -> int:
-    """Look at servers, addresses, topics, permissions, clocks, tables and workers, and say what to do.
+    """Look at servers, versions, addresses, topics, permissions, clocks, tables and workers, and say what to do.
+
+    Writes no record. Of Kafka's clocks only the controller's can be read so; of the others, that they are not ahead.
 
     Exits with 0 where nothing fails (a warning is no failure), 1 where something does, 69 where a server is away.
     """
     checks = asyncio.run(_examine(invocation.settings()))
     rows = [
-        {"verdict": each.verdict, "subject": each.subject, "found": each.found, "advice": each.advice or None}
+        {
+            "verdict": each.verdict,
+            "subject": each.subject,
+            "code": each.code or None,
+            "found": each.found,
+            "advice": each.advice or None,
+        }
         for each in checks
     ]
     invocation.output.table(rows, COLUMNS)

@@ -22,6 +22,7 @@ _INVALID = (errors.InvalidTopicError, errors.TopicAlreadyExistsError, errors.Inv
 
 _OWN_FAULTS = (errors.IllegalArgumentError, errors.IllegalStateError)
 
+_VERSION = "Use Kafka 3.1 or later; `interaction-router doctor` says what is missing."
 APPLY = "Run `interaction-router topics apply`."
 
 
@@ -42,11 +43,11 @@ def translated(error: BaseException, subject: str) -> RouterError:
         cause = f"A record is larger than the topic takes: {subject}."
         return FatalError("record_too_large", cause, "`interaction-router topics check` compares max.message.bytes.")
     if isinstance(error, _UNSUPPORTED):
-        return FatalError("kafka_version", f"The broker does not speak a request that is needed ({name}).")
+        return FatalError("kafka_version", f"The broker does not speak a request that is needed ({name}).", _VERSION)
     if isinstance(error, _INVALID):
         return FatalError("topic_refused", f"Kafka refuses it ({name}): {subject}.")
     if isinstance(error, NotImplementedError):  # how aiokafka says that no version of a request is common to both
-        return FatalError("kafka_version", f"The broker does not speak a request that is needed: {error}.")
+        return FatalError("kafka_version", f"The broker does not speak a request that is needed: {error}.", _VERSION)
     return RetryableError("kafka_unavailable", f"Kafka does not answer ({name}): {subject}.")
 
 

@@ -1,6 +1,7 @@
-"""Requests that aiokafka 0.14 cannot build: topic ids, and changing single configurations.
+"""Requests that aiokafka 0.14 cannot build: topic ids, changing single configurations, the controller's time.
 
-Source: Apache Kafka protocol guide, Metadata (key 3) version 12 and IncrementalAlterConfigs (key 44) version 0.
+Source: Apache Kafka protocol guide, Metadata (key 3) version 12, IncrementalAlterConfigs (key 44) version 0 and
+DescribeQuorum (key 55) version 1.
 """
 
 import io
@@ -16,6 +17,7 @@ from aiokafka.protocol.types import (
     Int8,
     Int16,
     Int32,
+    Int64,
     Schema,
     String,
     TaggedFields,
@@ -176,3 +178,73 @@ class AlterTopicConfigs(Request[AlterConfigsRequestV0]):
             for topic, configs in self._changes.items()
         ]
         return request_struct_class(resources, False)
+
+
+_REPLICA = (
+    ("replica_id", Int32),
+    ("log_end_offset", Int64),
+    ("last_fetch_timestamp", Int64),
+    ("last_caught_up_timestamp", Int64),
+    ("tags", TaggedFields),
+)
+
+
+class DescribeQuorumResponseV1(Response):
+    """How far each replica of the metadata is, by its leader's clock; of the leader itself that is now."""
+
+    API_KEY = 55
+    API_VERSION = 1
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("high_watermark", Int64),
+                        ("voters", CompactArray(*_REPLICA)),
+                        ("observers", CompactArray(*_REPLICA)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class DescribeQuorumRequestV1(RequestStruct):
+    """Ask for the replicas of partitions of the metadata."""
+
+    FLEXIBLE_VERSION = True
+    API_KEY = 55
+    API_VERSION = 1
+    RESPONSE_TYPE = DescribeQuorumResponseV1
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                ("partitions", CompactArray(("partition", Int32), ("tags", TaggedFields))),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class DescribeQuorum(Request[DescribeQuorumRequestV1]):
+    """Ask how the quorum of a KRaft cluster is; changes nothing."""
+
+    API_KEY: ClassVar[int] = 55
+
+    def build(self, request_struct_class: type[DescribeQuorumRequestV1]) -> DescribeQuorumRequestV1:
+        """Return the request as it goes out."""
+        return request_struct_class([("__cluster_metadata", [(0, {})], {})], {})
