@@ -43,14 +43,23 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
             views = await views_of(settings, log)
             yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
         return
+    await _look_at_redis(settings)
     # A flip of many rows takes long, and its answer is worth waiting for.
     client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
     try:
         async with kafka_log(settings) as kafka:
             tables = RedisTables(client, settings.namespace)
-            await tables.check()
             upkeep = RedisUpkeep(client, settings.namespace)
             yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
+    finally:
+        await client.close()
+
+
+async def _look_at_redis(settings: Settings) -> None:
+    """See that it answers, as soon as it is to answer anything else."""
+    client = open_client(settings.redis)
+    try:
+        await RedisTables(client, settings.namespace).check()
     finally:
         await client.close()
 

@@ -30,7 +30,7 @@ from interaction_router.channels.proofs import same
 from interaction_router.channels.statuses import CALL, MESSAGE
 
 WITHHELD: Final = frozenset({"+266696687", "+7378742833", "+86282452253", "+8656696", "+2562533"})
-"""Words spelt on a telephone's keys: ANONYMOUS, RESTRICTED, UNAVAILABLE, UNKNOWN, BLOCKED."""
+"""Words spelt on a telephone's keys: ANONYMOUS, RESTRICTED, UNAVAILABLE, UNKNOWN, BLOCKED; also without the `+`."""
 
 _SCHEMES: Final = {"whatsapp": "whatsapp", "messenger": "chat", "rcs": "chat"}
 _MEDIA: Final = 100
@@ -49,9 +49,10 @@ def check(request: Request, credentials: Credentials) -> Verdict:
     digest = dict(pairs_of(request.query)).get("bodySHA256")
     if digest is not None and request.media_type != FORM and not same(sha256(request.body).hexdigest(), digest):
         return "wrong"
-    signed = "" if digest is not None and request.media_type != FORM else _signed_fields(request)
     token = credentials["auth_token"].encode()
-    matches = any(same(given, _signature(token, url + signed)) for url in _addresses(request.url))
+    matches = any(
+        same(given, _signature(token, url + fields)) for fields in _signed(request) for url in _addresses(request.url)
+    )
     return "authentic" if matches else "wrong"
 
 
@@ -68,11 +69,13 @@ def _signature(token: bytes, text: str) -> str:
     return base64.b64encode(digest).decode()
 
 
-def _signed_fields(request: Request) -> str:
+def _signed(request: Request) -> tuple[str, ...]:
+    """Return what may have been signed behind the address; of what is no form, nothing, and it is not read either."""
     if request.method == "GET":
-        return ""
+        return ("",)
     fields = set(pairs_of(request.body.decode("utf-8", "replace")))
-    return "".join(name + value for name, value in sorted(fields))
+    text = "".join(name + value for name, value in sorted(fields))
+    return (text,) if request.media_type == FORM else ("", text)
 
 
 def _addresses(url: str) -> Iterator[str]:
@@ -175,7 +178,8 @@ def _address(address: str | None) -> str | None:
         return None
     scheme, colon, rest = address.strip().partition(":")
     text = rest.strip() if colon and scheme.lower() in _SCHEMES else address.strip()
-    return None if text in WITHHELD else international(text)
+    number = international(text)
+    return None if number in WITHHELD else number
 
 
 def _metadata(form: Form, names: dict[str, str]) -> dict[str, str] | None:

@@ -104,6 +104,12 @@ TWILIO = [
     ),
     Row(
         "twilio",
+        "a withheld caller without the plus",
+        form({**CALL, "From": "7378742833", "CallStatus": "ringing"}),
+        [{**CALLED, "from": None, "status": "ringing"}],
+    ),
+    Row(
+        "twilio",
         "a caller that is only in Caller",
         form({"CallSid": "CA1", "Caller": "+27821234567", "Called": "+27110000000", "CallStatus": "queued"}),
         [{**CALLED, "status": "ringing"}],

@@ -11,7 +11,7 @@ import pytest
 from sendgrid.helpers.eventwebhook import EventWebhook
 from twilio.request_validator import RequestValidator
 
-from interaction_router.channels.kit import Request
+from interaction_router.channels.kit import FORM, Request
 from interaction_router.channels.vendors import VENDORS
 from tests.unit.channels.asked import (
     CREDENTIALS,
@@ -171,6 +171,15 @@ def test_twilios_sdk_and_we_agree(url: str) -> None:
         signature = RequestValidator("secret").compute_signature(signed_url, fields)
         assert RequestValidator("secret").validate(url, fields, signature)
         assert verdict("twilio", with_header(bare, "x-twilio-signature", signature)) == "authentic"
+
+
+def test_what_is_no_form_is_signed_by_its_address_alone() -> None:
+    """It is refused for its type then, not for its signature; a form has to be signed whole."""
+    body = replace(posted({"CallSid": "CA1"}), url=URL)
+    bare = with_header(body, "x-twilio-signature", RequestValidator("secret").compute_signature(URL, {}))
+    assert verdict("twilio", bare) == "authentic"
+    assert verdict("twilio", with_header(bare, "content-type", FORM)) == "wrong"
+    assert verdict("twilio", with_header(bare, "x-twilio-signature", "wrong")) == "wrong"
 
 
 def test_a_get_of_twilio_is_signed_by_its_address() -> None:

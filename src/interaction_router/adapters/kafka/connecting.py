@@ -33,7 +33,8 @@ async def bootstrap(client: AIOKafkaClient, options: ClientOptions) -> None:
     try:
         await client.bootstrap()
     except errors.KafkaConnectionError:
-        await _look_why(options)
+        if options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
+            await _look_why(options)
         raise
 
 
