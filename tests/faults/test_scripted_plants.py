@@ -15,8 +15,9 @@ from interaction_router.domain.interactions import Interaction, Status
 from interaction_router.domain.messages import ContactDeleted, ContactSaved, ConversationReturned, InteractionEvent
 from interaction_router.ports import Outgoing
 from interaction_router.wire.codec import decode_log_record
+from tests.faults.bench import Bench
 from tests.faults.plants import _order
-from tests.faults.simulator import PARTITIONS, SETTINGS, Bench
+from tests.faults.simulator import PARTITIONS, SETTINGS
 from tests.unit.world import START_MS, World
 
 PHONE, OTHER = "+27821234567", "+27829999999"
