@@ -6,8 +6,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.faults.mutation import Sight, look_for
-from tests.faults.plants import PLANTS
+from tests.faults.mutation import ALL, Sight, look_for
 from tests.faults.telling import shorten, tell, tell_all
 
 _WIDTH = 46
@@ -24,7 +23,7 @@ def main() -> int:
     if options.what == "tell":
         return _tell(options.seed)
     stories = _stories(options.seeds) if options.what in {"all", "stories"} else None
-    sights = look_for(PLANTS) if options.what in {"all", "plants"} else []
+    sights = look_for(ALL) if options.what in {"all", "plants"} else []
     if options.json:
         planted = [{"plant": each.plant, "seen_by": each.seen_by, "stories": each.told} for each in sights]
         print(json.dumps({"stories": stories, "plants": planted}))

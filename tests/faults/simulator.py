@@ -46,6 +46,8 @@ START_MS = 1_790_000_000_000
 _TABLES = {"applied": 2, "entry": 4, "score": 4}
 _TURNS_TO_REST = 400
 STEPS = 500
+PART_BYTES = (1 << 20, 1 << 20, 700)
+"""Outcomes are whole, or most of them in parts."""
 _ACTIONS = {
     "feed": 8,
     "take": 78,
@@ -131,6 +133,7 @@ class Simulation:
         reading = Reading()
         with EmbeddedDatabase() as database, pytest.MonkeyPatch.context() as patch:
             patch.setattr(assignment, "decide", decide_by_version)
+            patch.setattr(outcomes, "PART_BYTES", self._random.choice(PART_BYTES))
             for module in (outcomes, takeover):
                 patch.setattr(module, "decode_outcome", reading.decode)
             self._database = database

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tests.faults.mutation import MOST_SEEDS, look_for
-from tests.faults.plants import PLANTS, tables_before_updates
+from tests.faults.mutation import ALL, MOST_SEEDS, look_for
+from tests.faults.plants import tables_before_updates
 from tests.faults.simulator import DISRUPTIONS
 from tests.faults.telling import Shortest, shorten, tell, tell_all
 
@@ -25,7 +25,7 @@ def test_nothing_is_wrong_once_the_faults_are_over() -> None:
 
 
 def test_planted_defects_are_seen() -> None:
-    unseen = [sight.plant for sight in look_for(PLANTS) if sight.seen_by is None]
+    unseen = [sight.plant for sight in look_for(ALL) if sight.seen_by is None]
     assert not unseen, f"{MOST_SEEDS} stories show nothing of {unseen}"
 
 
