@@ -23,6 +23,8 @@ CLIMATES: tuple[tuple[int, ...], ...] = (
 """How often of 100 calls what goes wrong: mixed, sleepy, very sleepy, and with connections that break."""
 
 _SPARED = 0.7
+_STATE_LATER = 12
+"""Nothing comes behind a write to the state topic that would tell its writer that it was late."""
 _YIELDS = (0, 0, 0, 1, 2)
 
 
@@ -57,15 +59,18 @@ class Weather:
     befell: list[Befallen] = field(default_factory=list)
     _draws: int = 0
 
-    def draw(self, call: str, *, reads: bool = False) -> Fault:
-        """Draw what befalls this call; what only reads is spared mostly, or nobody would come to write."""
+    def draw(self, call: str, *, reads: bool = False, later: int = 0) -> Fault:
+        """Draw what befalls this call; what only reads is spared mostly, or nobody would come to write.
+
+        `later`: of 100 calls, how many more are late.
+        """
         drawn, hits = self.random.random() * 100, self.random.random() >= _SPARED
         self._draws += 1
         spared = self.only is not None and (self.worker, self._draws) not in self.only
         if not self.stormy or (reads and not hits) or spared:
             return "none"
         for fault, share in zip(FAULTS, self.climate, strict=True):
-            drawn -= share
+            drawn -= share + (later if fault == "late" else 0)
             if drawn < 0:
                 self.befell.append(Befallen(self.worker, self._draws, call, fault))
                 return fault
@@ -104,9 +109,8 @@ class FaultyLog:
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         await self._weather.linger()
-        fault = self._weather.draw(f"append {stream.partition('.v')[0]}")
-        if stream == STATE and fault == "none":  # the only one that nothing comes behind which would tell
-            fault = self._weather.draw("append conversations.state")
+        later = _STATE_LATER if stream == STATE else 0
+        fault = self._weather.draw(f"append {stream.partition('.v')[0]}", later=later)
         if fault == "before":
             raise _lost("request")
         if fault == "torn":

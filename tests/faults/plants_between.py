@@ -18,9 +18,9 @@ from interaction_router.application.takeover import Takeover
 from interaction_router.domain import assign, contacts, decide, messages
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.events import Outcome
-from interaction_router.domain.handover import ensure_endpoint, learn
+from interaction_router.domain.handover import ensure_endpoint
 from interaction_router.domain.ids import Entity, update_id
-from interaction_router.domain.messages import EndpointReleased, InteractionEvent
+from interaction_router.domain.messages import InteractionEvent
 from interaction_router.domain.rows import RowKey, endpoint_key
 from interaction_router.domain.turn import Turn
 from interaction_router.ports import Bounds, Log, Outgoing, Received, Writes
@@ -155,18 +155,6 @@ def claims_without_a_number(patch: Patch) -> None:
         saved(turn, message)
 
     _handle(patch, messages.ContactSaved, unnumbered)
-
-
-def a_release_of_anything_older_or_newer(patch: Patch) -> None:
-    """A release lets go whatever claim it means, and so also of one that was granted since."""
-
-    def released(turn: Turn, message: EndpointReleased) -> None:
-        endpoint = ensure_endpoint(turn, message.party)
-        learn(turn, message.index, Entity(turn.tenant, "contact", message.contact_id))
-        if message.final and endpoint.owner == message.contact_id:
-            turn.put(endpoint_key(turn.tenant, message.party), replace(endpoint, owner=None))
-
-    _handle(patch, EndpointReleased, released)
 
 
 def not_mine_is_a_release(patch: Patch) -> None:
@@ -309,5 +297,5 @@ PLANTS_BETWEEN = (
     rows_of_the_last_takeover_stay,
 )
 
-PLANTS_BETWEEN_HOMES = (a_release_of_anything_older_or_newer, an_alias_forwards_what_comes_from_intake)
+PLANTS_BETWEEN_HOMES = (an_alias_forwards_what_comes_from_intake,)
 """Those that want many records under way at once, and no worker that fails: the worlds of `test_domain_order`."""
