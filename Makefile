@@ -14,7 +14,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt bench servers setup lock clean
+.PHONY: help demo test check fmt bench faults servers setup lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fmt: $(VENV)/dev.stamp  ## format and mend what can be mended
 
 bench: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## measure against real servers
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+faults: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## kill, pause, cut and wipe everything under load, then check (10 min)
+	$(BIN)/python -m tests.faults.real $(ARGS)
 
 servers: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## run a real broker and Valkey until Ctrl-C (BROKER_PORT=, REDIS_PORT=)
 	@$(BIN)/python -m tests.servers --broker-port $(BROKER_PORT) --redis-port $(REDIS_PORT)

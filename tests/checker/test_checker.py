@@ -12,7 +12,7 @@ from interaction_router.ports import Outgoing, Received, Writes
 from tests.checker import check
 from tests.checker.folded import fold
 from tests.checker.source import read_source
-from tests.faults.simulator import Bench
+from tests.faults.bench import Bench
 
 SMS = "interactions.sms.v1"
 SETTINGS = IntakeSettings("router", ("sms",), "ZA")

@@ -1,47 +1,86 @@
 """The two ports with everything going wrong that can, at the draw of a seeded die."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from interaction_router.application.views import STATE
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Bounds, Loaded, Log, Outgoing, Received, Tables, Writes
 
-Fault = Literal["none", "before", "after", "torn", "late"]
-CLIMATES: tuple[dict[Fault, int], ...] = (
-    {"none": 90, "before": 2, "after": 3, "torn": 2, "late": 3},
-    {"none": 90, "before": 1, "after": 1, "torn": 1, "late": 7},
-    {"none": 84, "before": 1, "after": 1, "torn": 2, "late": 12},
-    {"none": 92, "before": 1, "after": 4, "torn": 3, "late": 0},
+Fault = Literal["none", "before", "after", "torn", "twice", "late"]
+FAULTS: tuple[Fault, ...] = ("before", "after", "torn", "twice", "late")
+CLIMATES: tuple[tuple[int, ...], ...] = (
+    (2, 3, 2, 1, 3),
+    (1, 1, 1, 1, 7),
+    (1, 1, 2, 1, 12),
+    (1, 4, 3, 2, 0),
 )
-"""How often what goes wrong: mixed, sleepy, very sleepy, and with connections that break."""
-
+"""How often of 100 calls what goes wrong: mixed, sleepy, very sleepy, and with connections that break."""
 
 _SPARED = 0.7
+_STATE_LATER = 12
+"""Nothing comes behind a write to the state topic that would tell its writer that it was late."""
+_YIELDS = (0, 0, 0, 1, 2)
+
+
+class Befallen(NamedTuple):
+    """A fault of a story: of which worker, and its how manieth draw, by which the story can be told with or without it."""
+
+    worker: int
+    draw: int
+    call: str
+    fault: Fault
+
+
+@dataclass(slots=True)
+class Outside:
+    """What befalls all workers alike."""
+
+    full: bool = False
+    """The tables take nothing more."""
 
 
 @dataclass(slots=True)
 class Weather:
     """What befalls one worker's calls: `sleepers` are calls that wait to be woken, long after somebody else went on."""
 
+    worker: int
     random: Random
-    climate: dict[Fault, int]
+    climate: tuple[int, ...]
+    outside: Outside
+    only: AbstractSet[tuple[int, int]] | None = None
     stormy: bool = True
     sleepers: list[asyncio.Event] = field(default_factory=list)
-    befell: Counter[str] = field(default_factory=Counter)
+    befell: list[Befallen] = field(default_factory=list)
+    _draws: int = 0
 
-    def draw(self, call: str, *, reads: bool = False) -> Fault:
-        """Draw what befalls this call; what only reads is spared mostly, or nobody would come to write."""
-        if not self.stormy or (reads and self.random.random() < _SPARED):
+    def draw(self, call: str, *, reads: bool = False, later: int = 0) -> Fault:
+        """Draw what befalls this call; what only reads is spared mostly, or nobody would come to write.
+
+        `later`: of 100 calls, how many more are late.
+        """
+        drawn, hits = self.random.random() * 100, self.random.random() >= _SPARED
+        self._draws += 1
+        spared = self.only is not None and (self.worker, self._draws) not in self.only
+        if not self.stormy or (reads and not hits) or spared:
             return "none"
-        fault = self.random.choices(list(self.climate), list(self.climate.values()))[0]
-        self.befell[f"{call} {fault}"] += 1
-        return fault
+        for fault, share in zip(FAULTS, self.climate, strict=True):
+            drawn -= share + (later if fault == "late" else 0)
+            if drawn < 0:
+                self.befell.append(Befallen(self.worker, self._draws, call, fault))
+                return fault
+        return "none"
+
+    async def linger(self) -> None:
+        """Let the others go on between any two steps, sometimes."""
+        if self.stormy:
+            for _ in range(self.random.choice(_YIELDS)):
+                await asyncio.sleep(0)
 
     async def sleep(self) -> None:
         """Wait until somebody wakes this call."""
@@ -69,7 +108,9 @@ class FaultyLog:
         """Partition and offset of each record that it has written to the state topic."""
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
-        fault = self._weather.draw(f"append {stream.partition('.v')[0]}")
+        await self._weather.linger()
+        later = _STATE_LATER if stream == STATE else 0
+        fault = self._weather.draw(f"append {stream.partition('.v')[0]}", later=later)
         if fault == "before":
             raise _lost("request")
         if fault == "torn":
@@ -78,6 +119,10 @@ class FaultyLog:
         if fault == "late":
             await self._weather.sleep()
         offsets = await self._append(stream, partition, records)
+        if fault == "twice":
+            again = await self._append(stream, partition, records)
+            offsets = self._weather.random.choice((offsets, again))
+        await self._weather.linger()
         if fault == "after":
             raise _lost("acknowledgement")
         return offsets
@@ -89,6 +134,7 @@ class FaultyLog:
         return offsets
 
     async def read(self, stream: str, partition: int, start: int, *, limit: int = 1000) -> Sequence[Received]:
+        await self._weather.linger()
         await self._answer("read")
         return await self._log.read(stream, partition, start, limit=limit)
 
@@ -124,18 +170,25 @@ class FaultyTables:
     async def load(self, partition: int, keys: Sequence[RowKey], buckets: Sequence[str] = ()) -> Loaded:
         await self._before("load")
         loaded = await self._tables.load(partition, keys, buckets)
+        await self._weather.linger()
         if self._weather.draw("answer of load", reads=True) == "late":
             await self._weather.sleep()
         return loaded
 
     async def apply(self, partition: int, *, after: int, applied: int, writes: Writes) -> int:
         fault = await self._before("apply")
+        if self._weather.outside.full:
+            raise RetryableError("simulated", "The tables are full.")
         stands = await self._tables.apply(partition, after=after, applied=applied, writes=writes)
+        if fault == "twice":  # a client that tries again by itself
+            stands = await self._tables.apply(partition, after=after, applied=applied, writes=writes)
+        await self._weather.linger()
         if fault == "after":
             raise _lost("answer")
         return stands
 
     async def _before(self, call: str) -> Fault:
+        await self._weather.linger()
         fault = self._weather.draw(call, reads=call != "apply")
         if fault in {"before", "torn"}:
             raise _lost("request")

@@ -28,6 +28,11 @@ Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 
 
+def whole_outcomes(patch: Patch) -> None:
+    """Have none in parts, for a defect that knows no parts."""
+    patch.setattr("tests.faults.simulator.PART_BYTES", (1 << 20,))
+
+
 def _not_yet_written(self: Ownership) -> list[Outcome]:
     return [
         Outcome(
@@ -102,6 +107,7 @@ def first_outcome_of_a_record_counts(patch: Patch) -> None:
         self._outcome = offsets[-1]
         return outcomes
 
+    whole_outcomes(patch)
     patch.setattr(Counting, "count", count)
     patch.setattr(Ownership, "_write_outcomes", write)
 

@@ -5,11 +5,11 @@ Everything is drawn from one seed, nothing waits for a clock, so that a seed is 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import orjson
 import pytest
@@ -17,7 +17,7 @@ import pytest
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.application import assignment
+from interaction_router.application import assignment, outcomes, takeover
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -34,9 +34,9 @@ from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Outgoing
 from tests.checker import Difference, check
-from tests.faults.faulty import CLIMATES, FaultyLog, FaultyTables, Weather
+from tests.faults.faulty import CLIMATES, Befallen, FaultyLog, FaultyTables, Outside, Weather
 from tests.faults.traffic import Traffic
-from tests.faults.versions import RUNNING, VERSIONS, decide_by_version
+from tests.faults.versions import RUNNING, VERSIONS, Reading, decide_by_version
 
 PARTITIONS = 3
 CHANNELS = ("sms", "voice", "email")
@@ -45,6 +45,34 @@ POLICY = Policy(idle_close_ms={"sms": 60_000, "email": 90_000}, closed_retention
 START_MS = 1_790_000_000_000
 _TABLES = {"applied": 2, "entry": 4, "score": 4}
 _TURNS_TO_REST = 400
+STEPS = 500
+PART_BYTES = (1 << 20, 1 << 20, 700)
+"""Outcomes are whole, or most of them in parts."""
+_ACTIONS = {
+    "feed": 8,
+    "take": 78,
+    "wake": 10,
+    "revoke": 3,
+    "kill": 2,
+    "tick": 3,
+    "save_dump": 2,
+    "load_dump": 1,
+    "wipe": 1,
+    "fill": 1,
+    "free": 2,
+}
+"""What can happen, and how often."""
+DISRUPTIONS = frozenset({"wake", "revoke", "kill", "tick", "save_dump", "load_dump", "wipe", "fill", "free"})
+
+
+class Part(NamedTuple):
+    """What of a story is told: only these faults, by worker and draw, and all steps but those of these numbers."""
+
+    faults: frozenset[tuple[int, int]] | None = None
+    without: frozenset[int] = frozenset()
+
+
+WHOLE = Part()
 
 
 @dataclass(slots=True)
@@ -79,25 +107,35 @@ class Worker:
 class Simulation:
     """The story of one seed."""
 
-    def __init__(self, seed: int, *, steps: int = 700, records: int = 120) -> None:
+    def __init__(self, seed: int, *, steps: int = STEPS, records: int = 90, part: Part = WHOLE) -> None:
+        """Of a part, everything is drawn as if the rest were there too."""
+        self._seed = seed
         self._random = random.Random(seed)
         self._climate = self._random.choice(CLIMATES)
         self._steps = steps
         self._left = records
+        self._part = part
         self._clock = ManualClock()
+        self._outside = Outside()
         self._traffic = Traffic(random.Random(seed))
         self._workers: list[Worker] = []
+        self._started = 0
         self._committed: dict[Lane, int] = {}
         self._dump: dict[str, list[tuple[object, ...]]] = {name: [] for name in _TABLES}
         self._heard: dict[str, None] = {}
         self._heard_to = [0] * PARTITIONS
-        self.befell: dict[str, int] = {}
+        self.befell: list[Befallen] = []
+        self.done: list[tuple[int, str]] = []
         self.fatal: list[BaseException] = []
 
     async def run(self) -> Sequence[Difference]:
         """Live through the story, let the weather calm down, and return what is wrong then."""
+        reading = Reading()
         with EmbeddedDatabase() as database, pytest.MonkeyPatch.context() as patch:
             patch.setattr(assignment, "decide", decide_by_version)
+            patch.setattr(outcomes, "PART_BYTES", self._random.choice(PART_BYTES))
+            for module in (outcomes, takeover):
+                patch.setattr(module, "decode_outcome", reading.decode)
             self._database = database
             self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
             raw = [f"interactions.{channel}.v1" for channel in CHANNELS]
@@ -105,13 +143,15 @@ class Simulation:
                 await self.log.create(stream, 1 if stream in {*raw, COMMANDS} else PARTITIONS)
             for _ in range(3):
                 self._workers.append(await self._start())
-            for _ in range(self._steps):
-                await self._step()
+            for step in range(self._steps):
+                await self._step(step)
             await self._calm_down()
             return await check(self.log, self.tables, SETTINGS)
 
     async def _start(self) -> Worker:
-        weather = Weather(random.Random(self._random.getrandbits(32)), self._climate)
+        drawn = random.Random(f"{self._seed}/worker/{self._started}")
+        weather = Weather(self._started, drawn, self._climate, self._outside, self._part.faults)
+        self._started += 1
         log, tables = FaultyLog(self.log, weather), FaultyTables(self.tables, weather)
         lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
         raw = (f"interactions.{channel}.v1" for channel in CHANNELS)
@@ -125,25 +165,17 @@ class Simulation:
         )
         views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)
         stage = AssignmentStage(log, tables, self._clock, views, policy=POLICY, cache_rows=20)
-        return Worker(weather, self._random.randrange(VERSIONS), log, intake, stage)
+        return Worker(weather, drawn.randrange(VERSIONS), log, intake, stage)
 
-    async def _step(self) -> None:
+    async def _step(self, number: int) -> None:
         """Let one thing happen, and whatever it lets happen."""
-        actions = {
-            self._feed: 7,
-            self._take: 80,
-            self._wake: 10,
-            self._revoke: 3,
-            self._kill: 2,
-            self._tick: 3,
-            self._save_dump: 2,
-            self._load_dump: 1,
-            self._wipe: 1,
-        }
-        action = self._random.choices(list(actions), list(actions.values()))[0]
+        self._random = random.Random(f"{self._seed}/step/{number}")
+        name = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))[0]
         self._clock.ms += self._random.choice((0, 1, 50, 3_000))
-        await action()
-        for _ in range(self._random.choice((1, 5, 30, 100))):
+        if number not in self._part.without:
+            self.done.append((number, name))
+            await getattr(self, f"_{name}")()
+        for _ in range(self._random.choice((1, 3, 8, 30))):
             await asyncio.sleep(0)
 
     async def _feed(self) -> None:
@@ -227,8 +259,12 @@ class Simulation:
         await asyncio.gather(*worker.under_way.values(), return_exceptions=True)
 
     def _sum_up(self, worker: Worker) -> None:
-        for name, count in worker.weather.befell.items():
-            self.befell[name] = self.befell.get(name, 0) + count
+        self.befell += worker.weather.befell
+
+    def counted(self) -> Counter[str]:
+        """Return how often what befell the workers."""
+        faults = Counter(f"{each.call}: {each.fault}" for each in self.befell)
+        return faults + Counter(name for _, name in self.done if name in DISRUPTIONS)
 
     async def _tick(self) -> None:
         worker = self._random.choice(self._workers)
@@ -259,10 +295,17 @@ class Simulation:
         self._dump = {name: [] for name in _TABLES}
         await self._load_dump()
 
+    async def _fill(self) -> None:
+        self._outside.full = True
+
+    async def _free(self) -> None:
+        self._outside.full = False
+
     async def _calm_down(self) -> None:
         """Wake what sleeps, in any order, while nothing else goes wrong; then a fresh worker does what is left."""
         while self._left:
             await self._feed()
+        self._outside.full = False
         for worker in self._workers:
             worker.weather.stormy = False
         while sleepers := [worker for worker in self._workers if worker.weather.sleepers]:
@@ -303,60 +346,3 @@ class Simulation:
 
     async def _ends(self) -> list[int]:
         return [(await self.log.bounds(LOG, partition)).end for partition in range(PARTITIONS)]
-
-
-class Bench:
-    """A router without faults on embedded storage in memory, driven by hand: no task, no time but the one given."""
-
-    def __init__(self, log: EmbeddedLog, tables: EmbeddedTables, settings: IntakeSettings, clock: ManualClock) -> None:
-        self.log = log
-        self.tables = tables
-        self.clock = clock
-        self.partitions = PARTITIONS
-        self._settings = settings
-        self._next: dict[Lane, int] = {}
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, settings: IntakeSettings) -> AsyncIterator[Self]:
-        """Make the topics and the stages."""
-        with EmbeddedDatabase() as database:
-            clock = ManualClock()
-            log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
-            raw = (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
-            for stream in (*raw, AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
-                await log.create(stream, PARTITIONS)
-            bench = cls(log, tables, settings, clock)
-            lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
-            bench._agents = Agents(log)
-            bench._intake = IntakeStage(
-                log,
-                bench._agents,
-                Hints(tables, clock, partitions=PARTITIONS),
-                settings,
-                partitions=PARTITIONS,
-                lineages={stream: await log.lineage(stream) for stream in raw},
-            )
-            views = Views(namespace=settings.namespace, partitions=PARTITIONS, lineage=lineage)
-            bench._assignment = AssignmentStage(log, tables, clock, views, policy=Policy(), cache_rows=100)
-            yield bench
-
-    _agents: Agents
-    _intake: IntakeStage
-    _assignment: AssignmentStage
-
-    async def settle(self) -> None:
-        """Hand over everything, until there is nothing more."""
-        await self._agents.follow()
-        self.clock.ms += 1
-        busy = True
-        while busy:
-            busy = False
-            for stage in (self._intake, self._assignment):
-                for stream in stage.streams:
-                    for partition in range(PARTITIONS):
-                        lane = Lane(stream, partition)
-                        records = await self.log.read(*lane, self._next.get(lane, 0))
-                        if records:
-                            busy = True
-                            self._next[lane] = await stage.handle(*lane, records)

@@ -1,22 +1,32 @@
-"""Two holes of the protocol that stories do not happen upon, each as a script: it fails where the defect is planted."""
+"""Holes of the protocol that stories do not happen upon, each as a script: it fails where the defect is planted."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import orjson
 import pytest
 
 from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.application import rebuilding, takeover
 from interaction_router.application.assignment import Ownership
-from interaction_router.application.views import LOG, UPDATES
+from interaction_router.application.rebuilding import Rebuilder
+from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.views import LOG, UPDATES, Views, read_head
 from interaction_router.domain import contacts, endpoints, events
+from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import Interaction, Status
 from interaction_router.domain.messages import ContactDeleted, ContactSaved, ConversationReturned, InteractionEvent
+from interaction_router.domain.rows import Policy
 from interaction_router.ports import Outgoing
 from interaction_router.wire.codec import decode_log_record
+from tests.e2e.embedded import saved
+from tests.faults.bench import Bench
 from tests.faults.plants import _order
-from tests.faults.simulator import PARTITIONS, SETTINGS, Bench
+from tests.faults.simulator import PARTITIONS, SETTINGS
+from tests.unit.test_rebuilding import ANN
+from tests.unit.test_rebuilding import bench as rebuilt_bench
 from tests.unit.world import START_MS, World
 
 PHONE, OTHER = "+27821234567", "+27829999999"
@@ -91,3 +101,62 @@ def test_h4_the_index_goes_with_the_ownership(monkeypatch: pytest.MonkeyPatch, *
     _call(world, "answered", ENDPOINT)
     _call(world, "ended", Entity("acme", "contact", "c2"))
     assert (len(world.events(events.Opened)) > 1) is planted
+
+
+async def _taken_over_with_another_log() -> str | None:
+    """Take tables over that were made from another internal log; return the code of the refusal."""
+    async with Bench.opened(SETTINGS) as bench:
+        sms = {**_SMS, "interaction_id": "i1", "from": PHONE, "occurred_at": "2026-09-21T10:00:00Z"}
+        await bench.log.append("interactions.sms.v1", 0, [Outgoing(None, orjson.dumps(sms))])
+        await bench.settle()
+        anew = Views(namespace="router", partitions=PARTITIONS, lineage="made/anew")
+        stage = AssignmentStage(bench.log, bench.tables, bench.clock, anew, policy=Policy(), cache_rows=100)
+        try:
+            for partition in range(PARTITIONS):
+                await stage.committed(LOG, partition)
+        except FatalError as error:
+            return error.code
+    return None
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_tables_of_another_log_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    """Offsets of another log say nothing about this one."""
+    if planted:
+        monkeypatch.setattr(takeover, "read_head", lambda fields: (*read_head(fields)[:2], None))
+    code = asyncio.run(_taken_over_with_another_log())
+    assert (code != "tables_of_another_log") is planted
+
+
+async def _row_before_the_flip() -> bytes | None:
+    """Rebuild a partition that has lost everything; return a row as workers find it when all but the flip is done."""
+    found: list[bytes | None] = []
+    async with rebuilt_bench() as at:
+        await at.feed(saved("c1", PHONE))
+        at.shell.stop()
+        await at.tables.clear(at.home)
+
+        class Watched:
+            """Looks before it flips."""
+
+            async def suspend(self, partition: int) -> None:
+                found.extend(await at.tables.peek([(partition, ANN)]))
+                await at.upkeep.suspend(partition)
+
+            async def flip(self, partition: int) -> None:
+                await at.upkeep.flip(partition)
+
+        watched = Watched()
+        rebuilder = Rebuilder(at.log, at.tables, watched, lineage=at.views.lineage)  # type: ignore[arg-type]
+        with suppress(FatalError, RetryableError):
+            await rebuilder.rebuild(at.home)
+    return found[0] if found else b"nothing was looked at"
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_rows_are_not_there_before_the_flip(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    """Else an owner goes on with rows of a fold that is under way."""
+    if planted:
+        monkeypatch.setattr(rebuilding, "shadow_of", lambda partition: partition)
+    row = asyncio.run(_row_before_the_flip())
+    assert (row is not None) is planted

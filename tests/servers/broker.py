@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -23,17 +24,19 @@ _ARE_YOU_THERE = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 _PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller_port}
+node.id={node_id}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{plain_port},{secured_listener}CONTROLLER://{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{plain_port},{further_listener}CONTROLLER://{host}:{controller_port}
 advertised.listeners=PLAINTEXT://{host}:{plain_port}{advertised}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-default.replication.factor=1
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
+leader.imbalance.check.interval.seconds=3
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
@@ -72,6 +75,18 @@ class Secured(NamedTuple):
     stranger: str = "stranger"
 
 
+class Member(NamedTuple):
+    """A broker's place in a cluster: its number, all members' controllers by number, and a second listener.
+
+    Clients that come by `listens` are told to go on by `advertised`, where a proxy may stand.
+    """
+
+    node_id: int
+    controllers: Mapping[int, int]
+    listens: int
+    advertised: int
+
+
 class Broker:
     """A broker whose ports and data stay the same over its lives.
 
@@ -79,8 +94,11 @@ class Broker:
     over TLS alone, with a login.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, secured: Secured | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, secured: Secured | None = None, member: Member | None = None
+    ) -> None:
         self.port = port or free_port()
+        self._member = member or Member(1, {1: free_port()}, 0, 0)
         self._secured = secured
         self._plain_port = self.port if secured is None else free_port()
         self._folder = folder
@@ -120,6 +138,11 @@ class Broker:
         """End the broker as a crash would."""
         self._started().kill()
 
+    def kill_if_running(self) -> None:
+        """End the broker whatever it is doing."""
+        if self._process is not None and self._process.running:
+            self._process.kill()
+
     def restart(self) -> None:
         """Start the broker again with its data, stopping it first where it still runs."""
         self.stop()
@@ -144,18 +167,32 @@ class Broker:
             raise ServerError("the broker was never started")
         return self._process
 
+    def _further_listener(self) -> tuple[str, str]:
+        """Return a second listener, and how it is told of; two empty texts where there is none."""
+        if self._secured is not None:
+            return (f"SASL_SSL://{LOOPBACK}:{self.port}",) * 2
+        if self._member.listens:
+            listens, advertised = self._member.listens, self._member.advertised
+            return f"PROXIED://{LOOPBACK}:{listens}", f"PROXIED://{LOOPBACK}:{advertised}"
+        return "", ""
+
     def _prepared(self) -> Process:
         """Write the configuration and format the data folder, once."""
         java = [_java(), *HEAP, "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{_jars()}/*"]
         self._folder.mkdir(parents=True, exist_ok=True)
         properties = self._folder / "server.properties"
-        listener = "" if self._secured is None else f"SASL_SSL://{LOOPBACK}:{self.port}"
+        listener, advertised = self._further_listener()
+        member = self._member
         common = _PROPERTIES.format(
             host=LOOPBACK,
             plain_port=self._plain_port,
-            secured_listener=listener and f"{listener},",
-            advertised=listener and f",{listener}",
-            controller_port=free_port(),
+            further_listener=listener and f"{listener},",
+            advertised=advertised and f",{advertised}",
+            node_id=member.node_id,
+            voters=",".join(f"{number}@{LOOPBACK}:{port}" for number, port in member.controllers.items()),
+            controller_port=member.controllers[member.node_id],
+            copies=len(member.controllers),
+            in_sync=len(member.controllers) // 2 + 1,
             data=self.data,
         )
         secured = "" if self._secured is None else _SECURED.format(**self._secured._asdict())

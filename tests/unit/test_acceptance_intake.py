@@ -11,7 +11,7 @@ from interaction_router.application.views import DEAD_LETTERS, UPDATES
 from interaction_router.domain.ids import hash_of_text
 from interaction_router.ports import Outgoing, Received
 from tests.checker import check
-from tests.faults.simulator import Bench
+from tests.faults.bench import Bench
 
 SMS, EMAIL, VOICE, CONTACTS = "interactions.sms.v1", "interactions.email.v1", "interactions.voice.v1", "contacts.v1"
 Fields = dict[str, Any]  # Any: JSON

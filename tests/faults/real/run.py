@@ -1,0 +1,155 @@
+"""One run: load, faults one after the other, rest, and what is found then."""
+
+import asyncio
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from statistics import quantiles
+
+from interaction_router.bootstrap import intake_settings, redis_tables
+from interaction_router.ports import Tables
+from tests.checker import Difference, check
+from tests.faults.real.kinds import KINDS
+from tests.faults.real.world import PARTITIONS, UPDATES, World
+from tests.integration.running import until
+
+FAULTS = 68
+MOST_S = 500.0
+RECOVERY_LIMIT_S = 30.0
+_REST_S = 8.0
+_REST_LIMIT_S = 150.0
+_LOG = "internal.log"
+_LOST = frozenset({"lost", "undecided", "not_refused"})
+_TWICE = frozenset({"in_two_conversations", "event_told", "opened_twice"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a kind of fault went: from the fault to the first update after it, over all partitions."""
+
+    kind: str
+    times: int
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run has found."""
+
+    rows: Sequence[Row]
+    all: Row
+    written: int
+    updates: int
+    repeated: int
+    lost: int
+    twice: int
+    others: int
+    exits: Sequence[str]
+    differences: Sequence[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.differences
+
+    def plain(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+async def run(folder: Path, *, faults: int = FAULTS, seconds: float = MOST_S, seed: int = 0) -> Report:
+    """Inflict the faults, every kind in turn, and compare what is there at rest with what was ordered in the log."""
+    random = Random(seed)
+    async with World.opened(folder) as world:
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(world.supervise()), asyncio.create_task(world.look())]
+        feeding = asyncio.create_task(world.feed(stop))
+        try:
+            recoveries = await _inflict(world, random, faults=faults, seconds=seconds)
+            stop.set()
+            await feeding
+            async with redis_tables(world.past_the_proxies) as tables:
+                await _at_rest(world, tables)
+                differences = await check(world.log(), tables, intake_settings(world.past_the_proxies))
+            told, repeated = await _told(world)
+        finally:
+            for task in (*tasks, feeding):
+                task.cancel()
+            await asyncio.gather(*tasks, feeding, return_exceptions=True)
+            await world.log().stop()
+        return _report(world, recoveries, differences, told, repeated)
+
+
+async def _inflict(world: World, random: Random, *, faults: int, seconds: float) -> dict[str, list[float]]:
+    recoveries: dict[str, list[float]] = defaultdict(list)
+    started = time.monotonic()
+    await world.recovered(started, within_s=RECOVERY_LIMIT_S)
+    for number in range(faults):
+        if time.monotonic() - started > seconds:
+            break
+        inflict = KINDS[number % len(KINDS)]
+        since = time.monotonic()
+        await inflict(world, random)
+        took = await world.recovered(since, within_s=RECOVERY_LIMIT_S)
+        recoveries[inflict.__name__] += took
+        print(f"{number + 1:3} {inflict.__name__:22} {max(took):5.1f} s", file=sys.stderr, flush=True)
+        await asyncio.sleep(random.random())
+    return recoveries
+
+
+async def _at_rest(world: World, tables: Tables) -> None:
+    """Wait until everything is decided, applied and unchanged for a while."""
+    since, before = time.monotonic(), -1
+    log = world.log()
+
+    async def still() -> bool:
+        nonlocal since, before
+        ends = [(await log.bounds(_LOG, partition)).end for partition in range(PARTITIONS)]
+        applied = [(await tables.load(partition, [])).applied for partition in range(PARTITIONS)]
+        if sum(ends) != before or applied != [end - 1 for end in ends]:
+            since, before = time.monotonic(), sum(ends)
+        return time.monotonic() - since > _REST_S
+
+    await until(still, within_s=_REST_LIMIT_S)
+
+
+async def _told(world: World) -> tuple[int, int]:
+    """Return how many updates there are, and how many of them are repeats."""
+    log, seen, count = world.log(), set(), 0
+    for partition in range(PARTITIONS):
+        start, end = await log.bounds(UPDATES, partition)
+        while start < end and (records := await log.read(UPDATES, partition, start)):
+            for record in records:
+                count += 1
+                seen.add(dict(record.headers)["ce_id"])
+            start = records[-1].offset + 1
+    return count, count - len(seen)
+
+
+def _report(
+    world: World, recoveries: dict[str, list[float]], differences: Sequence[Difference], told: int, repeated: int
+) -> Report:
+    names = [difference.name for difference in differences]
+    lost, twice = (sum(name in kinds for name in names) for kinds in (_LOST, _TWICE))
+    return Report(
+        [_row(kind, took) for kind, took in recoveries.items()],
+        _row("all", [each for took in recoveries.values() for each in took]),
+        world.written,
+        told,
+        repeated,
+        lost,
+        twice,
+        len(names) - lost - twice,
+        world.exits,
+        [str(difference) for difference in differences],
+    )
+
+
+def _row(kind: str, took: Sequence[float]) -> Row:
+    cuts = quantiles(took, n=100, method="inclusive")
+    return Row(kind, len(took) // PARTITIONS, round(cuts[49], 2), round(cuts[98], 2))

@@ -1,0 +1,166 @@
+"""A router on real servers that anything may befall: three brokers, a Valkey, proxies before them, three workers."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import redis.asyncio as aioredis
+
+from interaction_router.adapters.kafka.client import client_options
+from interaction_router.adapters.kafka.log import KafkaLog
+from interaction_router.application.simulation import Load, Simulated, first_records, load_records
+from interaction_router.domain.errors import RetryableError
+from interaction_router.ports import Outgoing
+from interaction_router.settings import load_settings
+from tests.integration.running import Running, Worker, until
+from tests.servers import RedisServer
+from tests.servers.addresses import LOOPBACK, free_port
+from tests.servers.cluster import Cluster
+from tests.servers.proxy import Mood, Proxy
+
+PARTITIONS = 8
+WORKERS = 3
+SESSION_S = 4
+RATE = 150.0
+UPDATES = "conversations.v1"
+_CHUNK = 15
+_LOOK_S = 0.1
+
+
+class World:
+    """What faults are inflicted on. Gateways and the onlooker reach the servers past the proxies."""
+
+    def __init__(self, cluster: Cluster, redis_server: RedisServer, folder: Path) -> None:
+        """Nothing runs before `opened`."""
+        self.cluster = cluster
+        self.redis_server = redis_server
+        redis_port = free_port()
+        self.to_redis = Proxy(redis_port, redis_server.port)
+        self.to_brokers = [Proxy(proxy, listens) for proxy, listens in cluster.ways]
+        self.running = Running(
+            bootstrap=cluster.proxied,
+            redis_url=f"redis://{LOOPBACK}:{redis_port}/0",
+            namespace="faults",
+            folder=folder,
+            KAFKA__SESSION_TIMEOUT=str(SESSION_S),
+            KAFKA__HEARTBEAT_INTERVAL="1",
+            KAFKA__REQUEST_TIMEOUT="6",
+        )
+        past = {
+            **self.running.env,
+            "INTERACTION_ROUTER_KAFKA__BOOTSTRAP_SERVERS": cluster.bootstrap,
+            "INTERACTION_ROUTER_REDIS__URL": redis_server.url,
+        }
+        self.past_the_proxies = load_settings(past, None, {})
+        self.workers: dict[int, Worker] = {}
+        self.away: set[int] = set()
+        self.exits: list[str] = []
+        self.written = 0
+        self._log: KafkaLog | None = None
+        self._ends = [0] * PARTITIONS
+        self._moved_at = [0.0] * PARTITIONS
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, folder: Path) -> AsyncIterator[Self]:
+        """Start everything, and end it whatever happens."""
+        with Cluster(folder) as cluster, RedisServer(folder / "redis") as redis_server:
+            world = cls(cluster, redis_server, folder)
+            try:
+                for proxy in (world.to_redis, *world.to_brokers):
+                    await proxy.start()
+                await world.running.apply_topics()
+                for number in range(WORKERS):
+                    world.start_worker(number)
+                await asyncio.gather(*(worker.ready() for worker in world.workers.values()))
+                yield world
+            finally:
+                for worker in world.workers.values():
+                    worker.kill()
+                for proxy in (world.to_redis, *world.to_brokers):
+                    await proxy.stop()
+
+    def start_worker(self, number: int) -> None:
+        """Start a worker that keeps its name through restarts."""
+        env = self.running.env
+        env["INTERACTION_ROUTER_KAFKA__GROUP_INSTANCE_ID"] = f"worker-{number}"
+        self.workers[number] = self.running.worker()
+        self.away.discard(number)
+
+    async def supervise(self) -> None:
+        """Start what has ended by itself again, as a supervisor does."""
+        while True:
+            for number, worker in list(self.workers.items()):
+                if number not in self.away and worker.process.poll() is not None:
+                    last = worker.errors.read_text(errors="replace").strip().splitlines()[-1:]
+                    self.exits.append(f"worker {number}: exit {worker.process.returncode}: {' '.join(last)[:200]}")
+                    self.start_worker(number)
+            await asyncio.sleep(1)
+
+    async def feed(self, stop: asyncio.Event, *, rate: float = RATE) -> None:
+        """Write as gateways do, each record again until it is acknowledged."""
+        load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=rate, contacts=300)
+        log = self.log()
+        await self._append(log, list(first_records(load)))
+        records, started, sent = load_records(load), time.monotonic(), 0
+        while not stop.is_set():
+            await self._append(log, list(islice(records, _CHUNK)))
+            sent += _CHUNK
+            await asyncio.sleep(max(0.0, started + sent / rate - time.monotonic()))
+
+    async def _append(self, log: KafkaLog, records: Sequence[Simulated]) -> None:
+        batches: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for record in records:
+            batches[record.stream, sum(record.key) % PARTITIONS].append(Outgoing(record.key, record.value))
+        self.written += len(records)
+        await asyncio.gather(*(_insist(log, *place, batch) for place, batch in batches.items()))
+
+    async def look(self) -> None:
+        """Note when each partition of the updates has grown."""
+        log = self.log()
+        while True:
+            for partition in range(PARTITIONS):
+                with suppress(RetryableError):
+                    end = (await log.bounds(UPDATES, partition)).end
+                    if end > self._ends[partition]:
+                        self._ends[partition], self._moved_at[partition] = end, time.monotonic()
+            await asyncio.sleep(_LOOK_S)
+
+    def log(self) -> KafkaLog:
+        """Return the one log past the proxies."""
+        if self._log is None:
+            self._log = KafkaLog(client_options(self.past_the_proxies.kafka), self.past_the_proxies.namespace)
+        return self._log
+
+    async def recovered(self, since: float, *, within_s: float) -> list[float]:
+        """Return how long after `since` each partition had an update again, `within_s` where it had none."""
+
+        async def moved() -> bool:
+            return time.monotonic() > since + within_s or all(at > since for at in self._moved_at)
+
+        await until(moved, within_s=within_s + _LOOK_S)
+        return [at - since if at > since else within_s for at in self._moved_at]
+
+    def brokers_be(self, mood: Mood) -> None:
+        """Change the mood of the ways to all brokers."""
+        for proxy in self.to_brokers:
+            proxy.be(mood)
+
+    def redis(self) -> aioredis.Redis:
+        """Return a client past the proxy."""
+        return aioredis.Redis.from_url(self.redis_server.url)
+
+
+async def _insist(log: KafkaLog, stream: str, partition: int, records: Sequence[Outgoing]) -> None:
+    while True:
+        try:
+            await log.append(stream, partition, records)
+        except RetryableError:
+            await asyncio.sleep(0.2)
+        else:
+            return
