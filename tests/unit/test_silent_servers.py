@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.connecting import bootstrap
-from interaction_router.bootstrap import opened_state
+from interaction_router.bootstrap.state import opened_state
 from interaction_router.domain.errors import RetryableError
 from interaction_router.settings import load_settings
 

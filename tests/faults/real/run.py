@@ -10,7 +10,8 @@ from pathlib import Path
 from random import Random
 from statistics import quantiles
 
-from interaction_router.bootstrap import intake_settings, redis_tables
+from interaction_router.bootstrap.storage import redis_tables
+from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.ports import Tables
 from tests.checker import Difference, check
 from tests.faults.real.kinds import KINDS
