@@ -169,7 +169,7 @@ async def _played(scenes: list[Scene]) -> tuple[Demonstration, list[Sight]]:
 
 async def test_the_story_comes_out_as_foreseen() -> None:
     load = replace(LOAD, start_ms=SystemClock().now_ms())
-    demonstration, seen = await _played(list(story_scenes(load, span_ms=1_500)))
+    demonstration, seen = await _played(list(story_scenes(load, span_ms=3_000)))
     tally = demonstration.tally
     assert tally.linked == {"save": 2, "hand": 1}
     assert tally.closed == {"requested": 1, "superseded": 2}
