@@ -25,7 +25,7 @@ from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Outgoing
 from interaction_router.receivers import ami, esl
 from interaction_router.receivers.kept import Kept
-from interaction_router.receivers.switches import Place, Switch
+from interaction_router.receivers.switches import Switch, SwitchHost
 from interaction_router.settings import AmiSettings, EslSettings
 from tests.integration.receivers import Receiver, raw_records
 from tests.integration.running import Running, until
@@ -101,7 +101,7 @@ async def heard(
     with EmbeddedDatabase(None) as database:
         records = log(database, SystemClock())
         await records.create(STREAM, 1, compacted=False)
-        place, given = Place(kind, "acme", "127.0.0.1", port), SecretStr(secret)
+        place, given = SwitchHost(kind, "acme", "127.0.0.1", port), SecretStr(secret)
         if kind == "ami":
             at = AmiSettings(host="127.0.0.1", port=port, username="router", secret=given)
             switch = Switch(place, ami.conversation(at), Asterisk(line), Delivery(records, None), kept, SystemClock())

@@ -10,14 +10,14 @@ from interaction_router.channels.calls import CHANNEL as VOICE
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.receivers import ami, esl
-from interaction_router.receivers.switches import Converse, Machine, Place, Switch
+from interaction_router.receivers.switches import Converse, Machine, Switch, SwitchHost
 from interaction_router.settings import Settings, SwitchSettings
 
 
 async def receive_ami(settings: Settings, ready: Ready) -> None:
     """Hear every tenant's Asterisk until cancelled; `ready` hears once each has been tried."""
     switches = {
-        Place("ami", name, at.host, at.port): (ami.conversation(at), Asterisk(_line(name, "asterisk", at)))
+        SwitchHost("ami", name, at.host, at.port): (ami.conversation(at), Asterisk(_line(name, "asterisk", at)))
         for name, of in settings.tenants.items()
         if (at := of.ami) is not None
     }
@@ -29,7 +29,7 @@ async def receive_ami(settings: Settings, ready: Ready) -> None:
 async def receive_esl(settings: Settings, ready: Ready) -> None:
     """Hear every tenant's FreeSWITCH until cancelled; `ready` hears once each has been tried."""
     switches = {
-        Place("esl", name, at.host, at.port): (esl.conversation(at), FreeSwitch(_line(name, "freeswitch", at)))
+        SwitchHost("esl", name, at.host, at.port): (esl.conversation(at), FreeSwitch(_line(name, "freeswitch", at)))
         for name, of in settings.tenants.items()
         if (at := of.esl) is not None
     }
@@ -43,7 +43,7 @@ def _line(tenant: str, provider: str, at: SwitchSettings) -> Line:
 
 
 async def _hear(
-    settings: Settings, receiver: str, places: Mapping[Place, tuple[Converse, Machine]], ready: Ready
+    settings: Settings, receiver: str, places: Mapping[SwitchHost, tuple[Converse, Machine]], ready: Ready
 ) -> None:
     kept = kept_of(settings, receiver)
     async with receiving(settings, receiver, VOICE) as taker, tasks() as group:

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.utils import getaddresses
 from hashlib import sha256
 from typing import Any, Final
 
 from interaction_router.channels.kit import Event, Fields, first, plain, when, words
+from interaction_router.channels.mail_parts import decoded
 from interaction_router.channels.quoting import reply_of
 
 _ID: Final = re.compile(r"<([^<>\s]+)>")
@@ -61,16 +60,6 @@ def parties(header: object) -> list[Any]:
     pairs = getaddresses([text[:_ADDRESSES_BYTES]])
     found = [party(address, decoded(name)) for name, address in pairs if address.strip()]
     return found or [text.strip()]
-
-
-def decoded(text: str) -> str:
-    """Return a header's text, its encoded words (RFC 2047) read."""
-    if "=?" not in text:
-        return text
-    try:
-        return str(make_header(decode_header(text)))
-    except (HeaderParseError, LookupError, ValueError):
-        return text
 
 
 def header_map(pairs: Iterable[tuple[object, object]]) -> Headers:

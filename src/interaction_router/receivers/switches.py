@@ -79,7 +79,7 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], AsyncIterator[
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SwitchHost:
     """A tenant's switch."""
 
     kind: str
@@ -97,7 +97,13 @@ class Switch:
     """One switch of one tenant."""
 
     def __init__(
-        self, place: Place, converse: Converse, machine: Machine, delivery: Delivery, kept: Kept | None, clock: Clock
+        self,
+        place: SwitchHost,
+        converse: Converse,
+        machine: Machine,
+        delivery: Delivery,
+        kept: Kept | None,
+        clock: Clock,
     ) -> None:
         """Without `kept`, the calls that run are forgotten when the program ends."""
         self._place = place
