@@ -53,6 +53,22 @@ def test_pages_follow_one_another(refused: Program) -> None:
     assert refused("dlq", "list", "--after", "2@99").code == 1
 
 
+def test_a_header_without_a_value_is_shown_and_kept(program: Program) -> None:
+    """Gateways may send one; it hides no letter, and a redrive gives it back."""
+    program.feed()
+    said = {"dlq_code": "schema_invalid", "dlq_topic": f"router.{SMS}", "dlq_partition": "0", "dlq_offset": "0"}
+    sent = [("nothing", None), *((name, text.encode()) for name, text in said.items())]
+    program.place_bytes(DLQ, 0, b"k", b"{", sent)  # type: ignore[arg-type]  # null, as Kafka allows
+    (place,) = places(program)
+    shown = program("dlq", "show", place, "--json").json
+    assert shown["headers"] == [{"name": "nothing", "value": None, "value_base64": None}]
+    assert "header nothing" in program("dlq", "show", place).out
+    assert program("dlq", "redrive", place, "--yes").code == 0
+    ((_, redriven),) = program.records(SMS)
+    headers = dict(redriven.headers)
+    assert headers["nothing"] is None
+
+
 def test_a_letter_is_shown_with_its_bytes(refused: Program) -> None:
     place = places(refused, "--code", "schema_invalid")[-1]
     raw = orjson.dumps(sms("1", ANN, status="vanished")[1])

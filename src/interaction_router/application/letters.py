@@ -1,7 +1,7 @@
 """Dead letters as their topic has them, each once: after a crash one may stand there again."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -154,7 +154,7 @@ class Letters:
 
     def letter(self, partition: int, record: Received) -> Letter:
         """Return what a record of the topic says; of one that nobody of us has written, as much as there is."""
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        headers = header_texts(record.headers)
         topic = headers.get("dlq_topic", "")
         stream = stream_name(self._namespace, topic, self._inputs)
         place = Place(DEAD_LETTERS, partition, record.offset)
@@ -179,6 +179,11 @@ class Letters:
     def _unknown(self, where: str) -> FatalError:
         advice = "Look with `interaction-router dlq list --all`; letters are kept for `topics.dlq_retention`."
         return FatalError("letter_unknown", f"There is no dead letter {where}.", advice)
+
+
+def header_texts(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return the headers as text, the last of a name; gateways may send one without a value, which says nothing."""
+    return {name: value.decode(errors="replace") for name, value in headers if value is not None}
 
 
 def own_headers(record: Received) -> tuple[tuple[str, bytes], ...]:

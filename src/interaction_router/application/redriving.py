@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from interaction_router.application.appending import append_each
 from interaction_router.application.handled import HandledLetters, Handling, attempts_under_way
-from interaction_router.application.letters import REDRIVEN_FROM, Letter, Letters, own_headers
+from interaction_router.application.letters import REDRIVEN_FROM, Letter, Letters, header_texts, own_headers
 from interaction_router.application.outcomes import read_range
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Clock, Log, Outgoing
@@ -119,7 +119,7 @@ class Redriving:
         found: dict[str, int] = {}
         async for records in read_range(self._log, *place, start, end):
             for record in records:
-                mark = dict(record.headers).get(REDRIVEN_FROM, b"").decode(errors="replace")
+                mark = header_texts(record.headers).get(REDRIVEN_FROM, "")
                 if mark in by_mark and record.offset >= (by_mark[mark][1].not_before or 0):
                     found.setdefault(mark, record.offset)
         return found

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS
+from interaction_router.application.letters import header_texts
 from interaction_router.application.outcomes import OUTCOMES, Counting
 from interaction_router.application.queries import AgentStanding, Queries
 from interaction_router.application.views import DEAD_LETTERS, HEAD, LOG
@@ -231,7 +232,7 @@ class Trail:
 
     def _refusal(self, letter: Received, cause: Place) -> Refusal | None:
         """Return why the record was refused, where the dead letter is the record's."""
-        headers = {name: value.decode(errors="replace") for name, value in letter.headers}
+        headers = header_texts(letter.headers)
         place = (headers.get("dlq_topic"), headers.get("dlq_partition"), headers.get("dlq_offset"))
         if place != (topic_name(self._namespace, cause.stream, self._inputs), str(cause.partition), str(cause.offset)):
             return None

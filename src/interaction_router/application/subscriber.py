@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from interaction_router.application.letters import header_texts
 from interaction_router.application.views import DEAD_LETTERS, UPDATES
 from interaction_router.domain.ids import Place
 from interaction_router.ports import Log, Received
@@ -99,7 +100,7 @@ class Subscriber:
         return True
 
     def _letter(self, record: Received) -> SeenLetter:
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        headers = header_texts(record.headers)
         cause = None
         if "dlq_offset" in headers:
             stream = headers["dlq_topic"].removeprefix(self._prefix)

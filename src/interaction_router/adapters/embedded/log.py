@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -228,11 +228,17 @@ def _compact(connection: sqlite3.Connection, place: tuple[int, int], start: int,
         connection.execute("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)", (*place, record.key, offset))
 
 
-def _pack(headers: Sequence[tuple[str, bytes]]) -> bytes | None:
-    """Write headers as JSON; Latin-1 takes every byte there and back."""
-    return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers]) if headers else None
+def _pack(headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
+    """Write headers as JSON; Latin-1 takes every byte there and back, and null one that has no value."""
+    texts = [(name, None if value is None else value.decode("latin-1")) for name, value in headers]
+    return orjson.dumps(texts) if headers else None
 
 
 def _unpack(packed: bytes | None) -> Sequence[tuple[str, bytes]]:
     """Read headers as `_pack` wrote them."""
-    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(packed)) if packed else ()
+    texts: list[tuple[str, Any]] = orjson.loads(packed) if packed else []  # Any: text, or null as Kafka allows
+    return tuple((name, _header(value)) for name, value in texts)
+
+
+def _header(value: Any) -> Any:  # Any: as above
+    return None if value is None else value.encode("latin-1")
