@@ -123,7 +123,8 @@ def _problem(detail: ErrorDetails, places: Mapping[Name, Place]) -> Problem:
         message = f"must match {detail['ctx']['pattern']}"
     cause = f"{'the name ' if of_key else ''}{position}{message}"
     if shape_of(name) != "secret" and not of_key and detail["type"] != "path_not_file":
-        echo = repr(detail["input"])
+        value = detail["input"]
+        echo = f"{value.total_seconds():g} seconds" if isinstance(value, timedelta) else repr(value)
         cause += f", is {echo}" if len(echo) <= LONGEST_ECHO_CHARACTERS else ""
     elif detail["type"] == "path_not_file":
         cause = f"must be the path of a file that is there, is {str(detail['input'])!r}"
