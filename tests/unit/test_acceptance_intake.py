@@ -186,27 +186,32 @@ def test_49_50_what_is_bad_goes_to_the_dead_letters_intact_and_the_rest_goes_on(
     assert heard.contacts == [None]
 
 
-@pytest.mark.xfail(strict=True, reason="application/intake.py reads `traceparent` as if it always had a value")
 def test_49_a_header_without_a_value_stops_nobody() -> None:
     """Kafka allows it; an AttributeError here ends the worker, and every one that takes the partition over."""
     heard = hear(sms(), headers=[("traceparent", None), ("other", None)])
     assert len(heard.interactions) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a number such as 1e15 is written out in the log, three times as long")
-def test_50_a_record_within_the_limit_fits_the_topics_behind_it() -> None:
-    """What comes in under 1 MiB has to come out under the topics' 2 MiB; else the worker ends, and so does the next."""
+def test_50_a_record_that_outgrows_the_topics_behind_it_is_too_large() -> None:
+    """A number such as 1e15 is three times as long when it is written out: the worker would end, and so the next."""
     text = orjson.dumps(_fields(sms(numbers=0))).replace(b"0}", b"[" + b",".join([b"1e15"] * 190_000) + b"]}")
-    heard = hear((SMS, text))
-    assert all(len(orjson.dumps(each)) < RECORD_BYTES for each in heard.updates)
+    heard = hear((SMS, text), sms(interaction_id="i2"))
+    assert heard.codes == ["too_large"]
+    assert [each["interaction_id"] for each in heard.interactions] == ["i2"]
 
 
-@pytest.mark.xfail(strict=True, reason="an interaction takes up the fields of its events without a limit")
 def test_50_an_interaction_does_not_outgrow_the_topics_with_its_events() -> None:
     large = ("text", "html", "subject")
     heard = hear(*(voice(event_id=name, **{name: "x" * 900_000}) for name in large))
     assert len(heard.interactions) == len(large)
     assert all(len(orjson.dumps(each)) < RECORD_BYTES for each in heard.updates)
+    assert [name for name in large if name in heard.interactions[-1]] == ["text"]
+
+
+def test_50_a_contact_with_more_addresses_than_can_be_claimed_is_refused() -> None:
+    heard = hear(saved(*(f"a{number}@example.com" for number in range(1_001))))
+    assert heard.codes == ["schema_invalid"]
+    assert b"addresses" in dict(heard.letters[0].headers)["dlq_message"]
 
 
 def test_51_unknown_fields_are_kept() -> None:

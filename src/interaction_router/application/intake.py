@@ -302,7 +302,10 @@ def _can_be_refused(message: Message) -> bool:
 
 
 def _trace(record: Received) -> str | None:
-    return next((value.decode("ascii", "replace") for name, value in record.headers if name == "traceparent"), None)
+    for name, value in record.headers:
+        if name == "traceparent" and value is not None:
+            return value.decode("ascii", "replace")
+    return None
 
 
 def _raw(record: Received) -> Raw:

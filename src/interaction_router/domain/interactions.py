@@ -1,5 +1,6 @@
 """One exchange over one channel, and how its later events change it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Literal, TypeAlias
@@ -15,6 +16,10 @@ Flag = Literal["address_opaque", "agent_not_qualified", "agent_unknown", "clock_
 
 VOICE = "voice"
 CLOCK_AHEAD_LIMIT_MS = 5 * 60_000
+BYTES_LIMIT = 3 << 19
+"""How long an interaction may be as JSON: the topics behind it take 2 MiB, and an update says more than this."""
+
+_SMALL_CHARACTERS = 4_096
 
 _VOICE_RANK: Mapping[str, int] = {"ringing": 0, "answered": 1, "ended": 2, "missed": 2, "failed": 2, "cancelled": 2}
 _MESSAGE_RANK: Mapping[str, int] = {"queued": 0, "sent": 1, "received": 1, "failed": 2, "delivered": 3, "read": 4}
@@ -86,8 +91,32 @@ def with_event(known: Interaction, event: Interaction, *, names_agent: bool) -> 
         recipients=known.recipients or event.recipients,
         agent_id=agent,
         flags=_united(known.flags, event.flags),
-        details={**event.details, **known.details} if event.details else known.details,
+        details=_filled(known.details, event.details),
     )
+
+
+def _filled(known: Mapping[str, Json], told: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the known details with those that are only told now, as far as the topics hold the interaction then."""
+    missing = {name: value for name, value in told.items() if name not in known}
+    if not missing:
+        return known
+    filled = {**told, **known}
+    if not all(map(_is_small, missing.values())):
+        size = _json_bytes(filled)
+        for name in sorted(missing, key=lambda each: _json_bytes(missing[each]), reverse=True):
+            if size <= BYTES_LIMIT:
+                break
+            size -= _json_bytes(filled.pop(name))
+    return filled
+
+
+def _is_small(value: Json) -> bool:
+    """Return whether all fields of this size together stay far under the limit."""
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _SMALL_CHARACTERS)
+
+
+def _json_bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
 
 
 def _united(first: tuple[Flag, ...], second: tuple[Flag, ...]) -> tuple[Flag, ...]:

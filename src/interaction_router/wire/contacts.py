@@ -1,6 +1,9 @@
 """Contact events (section 4 of the contract), and what they tell the log."""
 
 from collections.abc import Callable
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity
@@ -9,6 +12,9 @@ from interaction_router.wire import schema
 from interaction_router.wire.addresses import canonical_contact_address
 from interaction_router.wire.schema import Address, Envelope, Id, Text
 from interaction_router.wire.strict_json import read_object
+
+_ADDRESSES_LIMIT: Final = 1_000
+"""Each address is claimed and answered on its own, and each answer writes the contact with all of them."""
 
 ContactMessage = ContactSaved | ContactDeleted | ContactMerged
 
@@ -20,7 +26,7 @@ class _ContactEvent(Envelope):
 
 class _ContactSaved(_ContactEvent):
     name: Text | None = None
-    addresses: list[Address]
+    addresses: Annotated[list[Address], Field(max_length=_ADDRESSES_LIMIT)]
 
 
 class _ContactMerged(_ContactEvent):

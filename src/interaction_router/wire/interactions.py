@@ -8,10 +8,11 @@ from pydantic import Field
 
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity
-from interaction_router.domain.interactions import VOICE, Direction, Flag, Interaction, Json, Status
+from interaction_router.domain.interactions import BYTES_LIMIT, VOICE, Direction, Flag, Interaction, Json, Status
 from interaction_router.domain.messages import ANONYMOUS, InteractionEvent
 from interaction_router.wire import schema
 from interaction_router.wire.addresses import canonical
+from interaction_router.wire.interaction_json import interaction_bytes
 from interaction_router.wire.schema import Address, Id, IdOrNone, Record, Region, Size, Span, Tenant, Text
 from interaction_router.wire.strict_json import JsonObject, read_object
 from interaction_router.wire.times import read_time
@@ -183,6 +184,10 @@ def interaction_message(
             flags = (*flags, "address_opaque")
     if flags:
         interaction = replace(interaction, flags=tuple(flags))
+    if len(interaction_bytes(interaction)) > BYTES_LIMIT:
+        raise RejectedError(
+            "too_large", f"the interaction is over {BYTES_LIMIT} bytes when its numbers are written out"
+        )
     return Entity(raw.tenant, "endpoint", party), InteractionEvent(party, raw.event_id, interaction)
 
 
