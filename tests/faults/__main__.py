@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.faults.mutation import ALL, Sight, look_for
+from tests.faults.mutation import ALL, SCRIPTED, Sight, look_for
 from tests.faults.telling import tell_again, tell_all
 
 _WIDTH = 46
@@ -72,6 +72,8 @@ def _print(stories: dict[str, object] | None, sights: list[Sight]) -> None:
         print(f"{len(sights)} planted defects:")
         for sight in sights:
             print(f"  {sight.plant:{_WIDTH}} {sight.seen_by or 'NOT SEEN'}")
+        for name in SCRIPTED:
+            print(f"  {name:{_WIDTH}} tests/faults/test_scripted_plants.py")
 
 
 if __name__ == "__main__":  # the pool's processes import this module too

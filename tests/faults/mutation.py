@@ -20,6 +20,13 @@ from tests.model.strategies import POLICY, histories
 
 MOST_SEEDS = 150
 MOST_HISTORIES = 400
+SCRIPTED = (
+    "sends before updates",
+    "an index left behind by a release",
+    "tables of another log gone on with",
+    "rows visible before a rebuild's flip",
+)
+"""What `test_scripted_plants` plants: nothing in a story comes by it."""
 ALL: tuple[Plant, ...] = (*PLANTS, *PLANTS_BETWEEN, *PLANTS_BETWEEN_HOMES)
 
 
