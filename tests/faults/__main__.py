@@ -6,8 +6,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.faults.mutation import ALL, Sight, look_for
-from tests.faults.telling import shorten, tell, tell_all
+from tests.faults.mutation import ALL, SCRIPTED, Sight, look_for
+from tests.faults.telling import tell_again, tell_all
 
 _WIDTH = 46
 
@@ -37,11 +37,11 @@ def _tell(seed: int | None) -> int:
     if seed is None:
         print("Which one? python -m tests.faults tell 61", file=sys.stderr)
         return 2
-    story = tell(seed)
+    story, shortest = tell_again(seed)
     for name, count in sorted(story.befell.items()):
         print(f"{count:6} {name}")
-    if story.wrong:
-        print(shorten(seed))
+    if shortest is not None:
+        print(shortest)
     return 1 if story.wrong else 0
 
 
@@ -72,6 +72,9 @@ def _print(stories: dict[str, object] | None, sights: list[Sight]) -> None:
         print(f"{len(sights)} planted defects:")
         for sight in sights:
             print(f"  {sight.plant:{_WIDTH}} {sight.seen_by or 'NOT SEEN'}")
+        for name in SCRIPTED:
+            print(f"  {name:{_WIDTH}} tests/faults/test_scripted_plants.py")
 
 
-sys.exit(main())
+if __name__ == "__main__":  # the pool's processes import this module too
+    sys.exit(main())

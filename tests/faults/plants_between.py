@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.application import takeover
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.intake import IntakeStage
 from interaction_router.application.outcomes import OUTCOMES, Counting
@@ -183,11 +182,6 @@ def an_alias_forwards_what_comes_from_intake(patch: Patch) -> None:
     patch.setattr(assign, "at_contact", forwarding)
 
 
-def a_merge_overtakes_what_came_before(patch: Patch) -> None:
-    """Intake does not wait for its earlier appends before it appends a merge."""
-    patch.setattr("interaction_router.application.intake.ContactMerged", type("Nothing", (), {}))
-
-
 def the_clock_in_an_id(patch: Patch) -> None:
     made = update_id
     patch.setattr(updates, "update_id", lambda key, seq: made(key, seq + time.time_ns() % 2**20 * 2**20))
@@ -208,24 +202,14 @@ def interactions_known_for_a_while(patch: Patch) -> None:
 def all_views_known_done_too_soon(patch: Patch) -> None:
     """A writer says of its own batch that its views are done."""
 
-    async def all_done(log: Log, partition: int, bounds: Bounds) -> int:
+    async def all_done(self: Takeover, bounds: Bounds) -> int:
         done = -1
-        for record in await log.read(OUTCOMES, partition, max(bounds.first, bounds.end - 50)):
+        for record in await self._log.read(OUTCOMES, self._partition, max(bounds.first, bounds.end - 50)):
             done = max(done, decode_outcome(record.value or b"", record.headers).offset)
         return done
 
-    patch.setattr(takeover, "known_done", all_done)
-
-
-def the_state_topic_before_the_tables(patch: Patch) -> None:
-    apply = Ownership._apply
-
-    async def applying(self: Ownership, written: Sequence[Outcome]) -> None:
-        await self._write_state(self._changed, self._before)
-        await apply(self, written)
-        self._changed = {}
-
-    patch.setattr(Ownership, "_apply", applying)
+    whole_outcomes(patch)
+    patch.setattr(Takeover, "_done", all_done)
 
 
 def parts_of_two_writers_make_one(patch: Patch) -> None:
@@ -287,11 +271,9 @@ PLANTS_BETWEEN = (
     offsets_move_before_the_dead_letter,
     claims_without_a_number,
     not_mine_is_a_release,
-    a_merge_overtakes_what_came_before,
     the_clock_in_an_id,
     interactions_known_for_a_while,
     all_views_known_done_too_soon,
-    the_state_topic_before_the_tables,
     parts_of_two_writers_make_one,
     a_takeover_looks_once,
     rows_of_the_last_takeover_stay,

@@ -5,6 +5,7 @@ Everything is drawn from one seed, nothing waits for a clock, so that a seed is 
 
 import asyncio
 import random
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import orjson
 import pytest
 
+from interaction_router.adapters.embedded import log as embedded_log
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
@@ -85,6 +87,16 @@ class ManualClock:
         return self.ms
 
 
+@dataclass(slots=True)
+class Drawn:
+    """Identifiers that are the same whenever a story is told."""
+
+    random: random.Random
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=self.random.getrandbits(128))
+
+
 class Lane(NamedTuple):
     """A partition of a stream, as a shell hands it over."""
 
@@ -132,6 +144,7 @@ class Simulation:
         """Live through the story, let the weather calm down, and return what is wrong then."""
         reading = Reading()
         with EmbeddedDatabase() as database, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(embedded_log, "uuid", Drawn(random.Random(self._seed)))
             patch.setattr(assignment, "decide", decide_by_version)
             patch.setattr(outcomes, "PART_BYTES", self._random.choice(PART_BYTES))
             for module in (outcomes, takeover):

@@ -1,13 +1,11 @@
 """Many stories, over all cores; and of one that fails, the shortest that still does."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
+from tests.faults.processes import same_processes
 from tests.faults.simulator import DISRUPTIONS, STEPS, Part, Simulation
 
 MOST_RERUNS = 250
@@ -31,7 +29,7 @@ def tell(seed: int) -> Story:
 
 def tell_all(seeds: Iterable[int]) -> Iterator[Story]:
     """Tell many stories, on all cores."""
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+    with same_processes() as pool:
         yield from pool.map(tell, seeds, chunksize=_CHUNK)
 
 
@@ -57,6 +55,13 @@ class Shortest:
             f"seed {self.seed}; again: python -m tests.faults tell {self.seed}\n"
             f"shortest schedule ({self.steps} steps, all else left out):\n{schedule}\nwrong then:\n{wrong}"
         )
+
+
+def tell_again(seed: int) -> tuple[Story, Shortest | None]:
+    """Tell the story of a seed as `tell_all` does; where it goes wrong, the shortest one besides."""
+    with same_processes() as pool:
+        story = pool.submit(tell, seed).result()
+        return story, pool.submit(shorten, seed).result() if story.wrong else None
 
 
 def shorten(seed: int) -> Shortest:

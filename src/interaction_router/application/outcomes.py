@@ -53,6 +53,13 @@ class Counting:
 
     def count(self, records: Iterable[Received]) -> Iterator[tuple[Outcome, int]]:
         """Return the outcomes that count, each with the offset of its last record."""
+        for outcome, first, last in self.all_of(records):
+            if outcome.expected == first and outcome.offset == self.last + 1:
+                self.last = outcome.offset
+                yield outcome, last
+
+    def all_of(self, records: Iterable[Received]) -> Iterator[tuple[Outcome, int, int]]:
+        """Return the outcomes that are there, counting or not, each with the offsets of its first and last record."""
         for record in records:
             part = dict(record.headers).get(_PART) if record.headers else None
             if part is None:
@@ -72,9 +79,7 @@ class Counting:
                 outcome = decode_outcome(b"".join(each.value or b"" for each in self._parts), self._parts[0].headers)
                 first = self._parts[0].offset
                 self._parts.clear()
-            if outcome.expected == first and outcome.offset == self.last + 1:
-                self.last = outcome.offset
-                yield outcome, record.offset
+            yield outcome, first, record.offset
 
 
 async def read_range(log: Log, stream: str, partition: int, start: int, end: int) -> AsyncIterator[Sequence[Received]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from interaction_router.application.appending import append_batches
 from interaction_router.application.assignment import Standpoint
 from interaction_router.application.fold import fold as fold_outcomes
-from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, known_done, read_range
+from interaction_router.application.outcomes import OUTCOMES, Counting, known_done, read_range
 from interaction_router.application.rowstore import RowStore
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
@@ -32,7 +32,7 @@ from interaction_router.domain.rows import (
     conversation_key,
 )
 from interaction_router.ports import Bounds, Log, Observer, Tables
-from interaction_router.wire.codec import decode_outcome, decode_row
+from interaction_router.wire.codec import decode_row
 
 _ATTEMPTS = 5
 _CACHE_ROWS = 20_000
@@ -159,16 +159,21 @@ class Takeover:
         return {key for key, row in folded.changed.items() if isinstance(row, Conversation)}
 
     async def _perhaps_unwritten(self, bounds: Bounds, fold: _Fold, done: int) -> set[RowKey]:
-        """Return what is in the tables and perhaps not in the state topic: that comes last, and nothing else tells."""
+        """Return what is in the tables and perhaps not in the state topic: that comes last, and nothing else tells.
+
+        Each reading goes back twice as far and to the end again, since an outcome may stand in several records.
+        """
         keys: set[RowKey] = set()
-        start, size = fold.outcome + 1, 2 * (fold.applied - done)
+        end, size = fold.outcome + 1, 2 * (fold.applied - done)
+        start = end
         while fold.applied > done and start > bounds.first:
-            end, start = start, max(bounds.first, start - size)
+            start, size = max(bounds.first, end - size), 2 * size
             oldest = fold.applied
+            reading = Counting(-1)
             async for records in read_range(self._log, OUTCOMES, self._partition, start, end):
-                for record in filter(is_whole, records):
-                    outcome = decode_outcome(record.value or b"", record.headers)
-                    oldest = min(oldest, outcome.offset)
+                for outcome, first, _ in reading.all_of(records):
+                    if outcome.expected == first:  # a late one of long ago says nothing of those before it
+                        oldest = min(oldest, outcome.offset)
                     if done < outcome.offset <= fold.applied:
                         keys.update(key for event in outcome.decision.events for key in touched(event))
             if oldest <= done:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from aiokafka import errors
 
+from interaction_router.adapters.transports import is_closed_transport
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 
 _FORBIDDEN = (
@@ -59,4 +60,8 @@ def translating(subject: str) -> Iterator[None]:
     except _OWN_FAULTS:
         raise
     except (errors.KafkaError, OSError, TimeoutError, NotImplementedError) as error:
+        raise translated(error, subject) from error
+    except RuntimeError as error:
+        if not is_closed_transport(error):
+            raise
         raise translated(error, subject) from error

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from interaction_router.adapters.certificates import why_untrusted
+from interaction_router.adapters.transports import is_closed_transport
 from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError, RouterError
 
 _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
@@ -71,6 +72,10 @@ def translated() -> Iterator[None]:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
         raise _translate(error) from error
+    except RuntimeError as error:
+        if not is_closed_transport(error):
+            raise
+        raise RetryableError("redis_unreachable", "The connection to Redis has ended.") from error
 
 
 def _translate(error: Exception) -> RouterError:
