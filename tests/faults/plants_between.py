@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.application import takeover
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.intake import IntakeStage
 from interaction_router.application.outcomes import OUTCOMES, Counting
@@ -202,14 +203,14 @@ def interactions_known_for_a_while(patch: Patch) -> None:
 def all_views_known_done_too_soon(patch: Patch) -> None:
     """A writer says of its own batch that its views are done."""
 
-    async def all_done(self: Takeover, bounds: Bounds) -> int:
+    async def all_done(log: Log, partition: int, bounds: Bounds) -> int:
         done = -1
-        for record in await self._log.read(OUTCOMES, self._partition, max(bounds.first, bounds.end - 50)):
+        for record in await log.read(OUTCOMES, partition, max(bounds.first, bounds.end - 50)):
             done = max(done, decode_outcome(record.value or b"", record.headers).offset)
         return done
 
     whole_outcomes(patch)
-    patch.setattr(Takeover, "_done", all_done)
+    patch.setattr(takeover, "known_done", all_done)
 
 
 def parts_of_two_writers_make_one(patch: Patch) -> None:

@@ -19,7 +19,7 @@ from interaction_router.adapters.embedded import log as embedded_log
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.application import assignment, outcomes, takeover
+from interaction_router.application import assignment, outcomes
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -147,8 +147,7 @@ class Simulation:
             patch.setattr(embedded_log, "uuid", Drawn(random.Random(self._seed)))
             patch.setattr(assignment, "decide", decide_by_version)
             patch.setattr(outcomes, "PART_BYTES", self._random.choice(PART_BYTES))
-            for module in (outcomes, takeover):
-                patch.setattr(module, "decode_outcome", reading.decode)
+            patch.setattr(outcomes, "decode_outcome", reading.decode)
             self._database = database
             self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
             raw = [f"interactions.{channel}.v1" for channel in CHANNELS]
