@@ -14,7 +14,6 @@ from interaction_router.application.intake import IntakeStage
 from interaction_router.application.outcomes import OUTCOMES, Counting
 from interaction_router.application.rowstore import RowStore
 from interaction_router.application.stages import AssignmentStage
-from interaction_router.application.takeover import Takeover
 from interaction_router.domain import assign, contacts, decide, messages
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.events import Outcome
@@ -213,40 +212,6 @@ def all_views_known_done_too_soon(patch: Patch) -> None:
     patch.setattr(takeover, "known_done", all_done)
 
 
-def parts_of_two_writers_make_one(patch: Patch) -> None:
-    """An outcome's parts count wherever they stand."""
-
-    def count(self: Counting, records: Sequence[Received]) -> Iterator[tuple[Outcome, int]]:
-        for record in records:
-            part = dict(record.headers).get("part")
-            number, of = (0, 1) if part is None else map(int, part.split(b"/"))
-            self._parts = [record] if number == 0 else [*self._parts, record]
-            if number + 1 < of or len(self._parts) != of:
-                continue
-            value = b"".join(each.value or b"" for each in self._parts)
-            try:
-                outcome = decode_outcome(value, self._parts[0].headers)
-            except Exception:  # noqa: BLE001, S112 - parts of two outcomes
-                continue
-            if outcome.offset == self.last + 1:
-                self.last = outcome.offset
-                yield outcome, record.offset
-
-    patch.setattr(Counting, "count", count)
-
-
-def a_takeover_looks_once(patch: Patch) -> None:
-    """Whether the tables are further than the end that was read is not asked again."""
-
-    async def once(self: Takeover) -> Any:
-        fold = await self._tables_now()
-        bounds = await self._log.bounds(OUTCOMES, self._partition)
-        await self._fold_up_to(bounds, fold)
-        return await self._standpoint(replace(fold, applied=fold.applied), bounds.end)
-
-    patch.setattr(Takeover, "run", once)
-
-
 def rows_of_the_last_takeover_stay(patch: Patch) -> None:
     """The cache is the process's, not the takeover's."""
     made = RowStore.__init__
@@ -275,8 +240,6 @@ PLANTS_BETWEEN = (
     the_clock_in_an_id,
     interactions_known_for_a_while,
     all_views_known_done_too_soon,
-    parts_of_two_writers_make_one,
-    a_takeover_looks_once,
     rows_of_the_last_takeover_stay,
 )
 
