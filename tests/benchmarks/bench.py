@@ -110,7 +110,9 @@ class Group:
         await admin.start()
         try:
             found = await admin.list_consumer_group_offsets(self.name)
-            places = [TopicPartition(self.topic, each) for each in consumer.partitions_for_topic(self.topic) or ()]
+            # A consumer knows the partitions of its own topics only, and this one has none.
+            (described,) = await admin.describe_topics([self.topic])
+            places = [TopicPartition(self.topic, each["partition"]) for each in described["partitions"]]
             last = await consumer.end_offsets(places)
         finally:
             await admin.close()

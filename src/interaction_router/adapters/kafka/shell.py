@@ -191,8 +191,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             check_crcs=False,  # TCP and the broker have checked; in Python it would cost as much as parsing
-            # Raw records of an aborted transaction never happened; the router's own topics have no transactions.
-            isolation_level="read_committed",
+            isolation_level="read_uncommitted",
         )
 
     async def fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
