@@ -162,20 +162,21 @@ async def _played(scenes: list[Scene]) -> tuple[Demonstration, list[Sight]]:
         )
         await demonstration.prepare(first_records(LOAD), pause_s=0)
         await embedded.router.agents.follow()
-        await demonstration.play(scenes, start_ms=SystemClock().now_ms())
+        start_ms = SystemClock().now_ms()
+        for scene in scenes:  # each is over before the next: on a slow machine one would else be met by another
+            at_once = scene._replace(step=scene.step._replace(due_ms=0))
+            await demonstration.play([at_once], start_ms=start_ms + scene.due_ms)
+            await embedded.shell.settled()
         await demonstration.finish()
     return demonstration, seen
 
 
 async def test_the_story_comes_out_as_foreseen() -> None:
     load = replace(LOAD, start_ms=SystemClock().now_ms())
-    demonstration, seen = await _played(list(story_scenes(load, span_ms=3_000)))
+    demonstration, seen = await _played(list(story_scenes(load, span_ms=1_500)))
     tally = demonstration.tally
-    # An interaction that is on its way while its party is saved is linked too: one more, where the machine is slow.
-    assert tally.linked.keys() == {"save", "hand"}
-    assert (tally.linked["save"] >= 2, tally.linked["hand"]) == (True, 1)
-    assert tally.closed.keys() == {"requested", "superseded"}
-    assert (tally.closed["superseded"] >= 2, tally.closed["requested"]) == (True, 1)
+    assert tally.linked == {"save": 2, "hand": 1}
+    assert tally.closed == {"requested": 1, "superseded": 2}
     assert tally.letters == {"schema_invalid": 1, "malformed_json": 1, "agent_not_qualified": 1}
     assert (tally.unforeseen, tally.changed_by_repeats) == (Counter(), 0)
     assert [sight.changes for sight in seen if isinstance(sight, Repeated)] == [0, 0]
