@@ -231,6 +231,8 @@ _QUIET = (
     "mode",
 )
 """Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' modules."""
+_KINDS = 1000
+"""What is remembered of libraries at most: some put what happened into the template."""
 
 
 class TextFormatter(logging.Formatter):
@@ -262,14 +264,44 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(fields, default=str).decode()
 
 
+class Sparing(logging.Filter):
+    """Lets a library say the same of the same kind once a minute: a broker that is away is said again and again.
+
+    What is let through behind others tells as `unsaid` how many they were.
+    """
+
+    PERIOD_S: Final = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], float] = {}
+        self._unsaid: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is to be written."""
+        if not record.name.startswith(_QUIET):
+            return True
+        kind = (record.name, str(record.msg))  # the template: it has no names of nodes in it
+        if record.created - self._last.get(kind, -self.PERIOD_S) < self.PERIOD_S:
+            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+            return False
+        if len(self._last) > _KINDS:
+            self._last.clear()
+        self._last[kind] = record.created
+        if unsaid := self._unsaid.pop(kind, 0):
+            record.unsaid = unsaid
+        return True
+
+
 def particulars(record: logging.LogRecord) -> dict[str, object]:
     """Return what an event was logged with besides its name."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
 def set_up_logging(*, level: str, form: str) -> None:
-    """Write events of `level` and above to standard error, as `text` or `json`; libraries only from warnings on."""
+    """Write events of `level` and above to standard error, as `text` or `json`; libraries from warnings on, sparingly."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Sparing())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:

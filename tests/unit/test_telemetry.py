@@ -149,3 +149,24 @@ def test_a_line_of_the_log_is_an_object_with_event_and_ids() -> None:
     record = logging.makeLogRecord({"msg": "takeover", "levelname": "INFO", "name": "x", "partition": 3, "next": 17})
     line = json.loads(telemetry.JsonFormatter().format(record))
     assert (line["event"], line["level"], line["partition"], line["next"]) == ("takeover", "info", 3, 17)
+
+
+def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> None:
+    sparing = telemetry.Sparing()
+
+    def passes(message: str, at: float, *, of: str = "aiokafka.client", node: int = 1) -> logging.LogRecord | None:
+        record = logging.LogRecord(of, logging.ERROR, __file__, 1, message, (node,), None)
+        record.created = at
+        return record if sparing.filter(record) else None
+
+    away = "Unable to connect to %s"
+    assert passes(away, 1000.0)
+    assert not passes(away, 1030.0, node=2)
+    assert passes("Heartbeat failed for %s", 1030.0)
+    assert not passes(away, 1059.9)
+    later = passes(away, 1060.0)
+    assert later is not None
+    assert telemetry.particulars(later) == {"unsaid": 2}
+    assert passes(away, 1061.0, of="aiokafka.conn")
+    assert passes("takeover", 1000.0, of="interaction_router.assignment")
+    assert passes("takeover", 1000.0, of="interaction_router.assignment")

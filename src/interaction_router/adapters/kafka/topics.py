@@ -188,7 +188,7 @@ class TopicAdmin:
             await self._create([by_stream[d.stream] for d in done if d.kind == "missing"])
             await self._grow({d.stream: int(d.wanted) for d in done if d.kind == "partitions"})
             await self._alter([d for d in done if d.kind == "config"])
-            await self._shown([by_stream[stream] for stream in {d.stream for d in done}])
+            await self._shown([by_stream[stream] for stream in dict.fromkeys(d.stream for d in done)])
         return Applied(done, [difference for difference in differences if not difference.mendable])
 
     async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
@@ -199,11 +199,10 @@ class TopicAdmin:
                 {TopicPartition(topic, partition): RecordsToDelete(end) for partition, end in ends.items()}
             )
 
-    async def _described(self, streams: Sequence[str]) -> dict[str, _Found]:
-        """Return the topics that there are."""
-        answer = await self._client.send(
-            self._client.get_random_node(), DescribeTopics([self._topic(stream) for stream in streams])
-        )
+    async def _described(self, streams: Sequence[str], broker: int | None = None) -> dict[str, _Found]:
+        """Return the topics that there are, as `broker` has it, or any."""
+        node = self._client.get_random_node() if broker is None else broker
+        answer = await self._client.send(node, DescribeTopics([self._topic(stream) for stream in streams]))
         found: dict[str, _Found] = {}
         for code, name, _, _, partitions, *_ in answer.topics:
             error = errors.for_code(code)
@@ -265,10 +264,23 @@ class TopicAdmin:
             _raise_for(code, message, name)
 
     async def _shown(self, plans: Sequence[TopicPlan]) -> None:
-        """Wait until the broker that is asked shows what was done: they learn of it one after the other."""
+        """Wait until every broker shows what was done: they learn of it one after the other, and any may be asked."""
+        streams = [topic.stream for topic in plans]
         async with asyncio.timeout(SHOWN_S):
-            while any(difference.mendable for difference in await self.diff(plans)):  # noqa: ASYNC110 - the broker's
+            for broker in [each.nodeId for each in self._client.cluster.brokers()]:
+                while not await self._knows(broker, streams):  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.1)
+            while any(difference.mendable for difference in await self.diff(plans)):  # noqa: ASYNC110 - nor of this
                 await asyncio.sleep(0.1)
+
+    async def _knows(self, broker: int, streams: Sequence[str]) -> bool:
+        """Return whether the broker has heard of all of them; one that is away will, before it answers again."""
+        try:
+            return len(await self._described(streams, broker)) == len(streams)
+        except errors.KafkaError:
+            return True
+        except RetryableError:  # a topic without a leader yet
+            return False
 
     def _topic(self, stream: str) -> str:
         return f"{self._namespace}.{stream}" if self._namespace else stream
