@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
@@ -168,6 +169,25 @@ async def test_standing_still_ends_the_shell(broker: Broker, namespace: str) -> 
             await asyncio.wait_for(shell_of(broker, namespace, Recorder(act), stall_limit_s=1.0).run(), PATIENCE_S)
     assert caught.value.code == "worker_stalled"
     assert f"{STREAM}:2" in caught.value.cause
+
+
+async def test_partitions_with_nothing_to_read_at_their_end_do_not_stand_still(
+    broker: Broker, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is empty and never committed; the others end with the mark of a transaction, which nobody is handed."""
+    monkeypatch.setattr("interaction_router.adapters.kafka.shell.CHECK_EVERY_S", 0.0)
+    stage = Recorder()
+    async with topic(broker.bootstrap, namespace, each=0):
+        producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=namespace)
+        async with producer, producer.transaction():
+            for partition in range(1, PARTITIONS):
+                await producer.send_and_wait(f"{namespace}.{STREAM}", b"v", partition=partition)
+        shell = shell_of(broker, namespace, stage, stall_limit_s=1.0)
+        async with running(shell):
+            await until(lambda: stage.handled() == PARTITIONS - 1)
+            await asyncio.sleep(5)
+            extents = {(state.position, state.end) for state in await shell.states()}
+    assert extents == {(0, 0), (2, 2)}
 
 
 async def test_a_stop_finishes_and_commits(broker: Broker, namespace: str) -> None:

@@ -1,10 +1,11 @@
 """A partition's lane and the lanes of a member, without a broker: back-pressure, progress, what is ready and when."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from interaction_router.adapters.kafka.lane import Waiting
@@ -21,9 +22,12 @@ class Group:
     """A member of a group whose partitions never end; counts what is fetched."""
 
     fetched: int = 0
+    stuck: bool = False
+    read: int | None = None
+    end: int | None = 1_000
 
     async def fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
-        await asyncio.sleep(0)
+        await (asyncio.Event().wait() if self.stuck else asyncio.sleep(0))
         first, self.fetched = self.fetched, self.fetched + limit
         return [record(place, offset) for offset in range(first, self.fetched)]
 
@@ -35,7 +39,9 @@ class Group:
         del offsets
 
     async def extents(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Extent]:
-        return {place: Extent(self.fetched, 1_000) for place in places}
+        if self.end is None:
+            raise KafkaConnectionError
+        return {place: Extent(self.read if self.stuck else self.fetched, self.end) for place in places}
 
 
 def record(place: TopicPartition, offset: int) -> Received:
@@ -167,4 +173,63 @@ async def test_a_takeover_that_gets_on_is_not_taken_for_a_standstill(monkeypatch
     (failure,) = watch.failures
     assert isinstance(failure, FatalError)
     assert failure.code == "worker_stalled"
+    await watch.lanes.finish()
+
+
+class Clock:
+    """What the lanes take for the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr("interaction_router.adapters.kafka.lanes.time.monotonic", lambda: self.now_s)
+
+
+async def waiting_lane(*, read: int | None, end: int | None) -> Watch:
+    """Return lanes of which one waits for records of a consumer that brings none."""
+    watch = Watch(stall_limit_s=60)
+    watch.group.stuck, watch.group.read, watch.group.end = True, read, end
+    watch.stage.may_start.set()
+    watch.lanes.begin([PLACE])
+    await turns()
+    return watch
+
+
+@pytest.mark.parametrize("read", [40, None])
+async def test_records_that_are_there_and_do_not_come_end_the_worker(
+    monkeypatch: pytest.MonkeyPatch, read: int | None
+) -> None:
+    clock = Clock(monkeypatch)
+    watch = await waiting_lane(read=read, end=41)
+    for _ in range(7):
+        await watch.lanes.check_fetches()
+        assert watch.failures == []
+        clock.now_s += 10
+    await watch.lanes.check_fetches()
+    (failure,) = watch.failures
+    assert isinstance(failure, FatalError)
+    assert failure.code == "worker_stalled"
+    await watch.lanes.finish()
+
+
+async def test_rest_and_slow_reading_and_a_broker_that_is_away_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = await waiting_lane(read=40, end=40)
+    group = watch.group
+
+    async def check_for_an_hour(then: Callable[[], None]) -> None:
+        for _ in range(60):
+            await watch.lanes.check_fetches()
+            clock.now_s += 60
+            then()
+
+    def read_on() -> None:
+        assert group.read is not None
+        group.read += 1
+
+    await check_for_an_hour(lambda: None)
+    group.end = 1_000
+    await check_for_an_hour(read_on)
+    group.end = None
+    await check_for_an_hour(lambda: None)
+    assert watch.failures == []
     await watch.lanes.finish()

@@ -6,9 +6,9 @@ import pytest
 
 from tests.faults.real.run import run
 
-FAULTS = 2
-SECONDS = 45.0
-"""A worker is killed and Redis is wiped; `make faults` goes on with brokers, leaders and networks, for minutes."""
+FAULTS = 8
+SECONDS = 90.0
+"""Workers, Redis, a broker and leaders; `make faults` goes on with networks, and again, for minutes."""
 
 
 @pytest.mark.usefixtures("broker", "redis_server")

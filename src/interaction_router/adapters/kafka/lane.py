@@ -127,6 +127,11 @@ class Lane:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    @property
+    def waits(self) -> bool:
+        """Whether the lane has nothing in hand, and waits for records."""
+        return self.started and self._busy_since is None
+
     async def _start(self) -> None:
         """Go to where the stage wants to begin; else it is where the group has committed."""
         self._busy_since = time.monotonic()

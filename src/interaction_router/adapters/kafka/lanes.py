@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,9 +31,9 @@ EXTENTS_S = 2.0
 
 
 class Extent(NamedTuple):
-    """Where the next fetch of a partition begins, and where the partition ends."""
+    """Where the next fetch of a partition begins, None where that is being found out, and where the partition ends."""
 
-    read: int
+    read: int | None
     end: int
 
 
@@ -85,6 +86,7 @@ class Lanes:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._runs: dict[TopicPartition, asyncio.Task[None]] = {}
         self._kept: dict[TopicPartition, int] = {}
+        self._behind: dict[TopicPartition, tuple[int | None, float]] = {}
         self._assigned = False
 
     def begin(self, places: Iterable[TopicPartition]) -> None:
@@ -155,6 +157,24 @@ class Lanes:
                 cause = f"{lane.name} has made no progress for {limit_s:.0f} s."
                 self._duty.on_failure(FatalError("worker_stalled", cause, "Look for what it waits for above."))
 
+    async def check_fetches(self) -> None:
+        """End the process where records are there and do not come: the lane itself cannot tell that from rest.
+
+        To be called every some seconds. Where the broker does not answer, nothing is known and nothing is done.
+        """
+        lanes = {place: lane for place, lane in self._lanes.items() if lane.waits}
+        now_s = time.monotonic()
+        behind: dict[TopicPartition, tuple[int | None, float]] = {}
+        for place, (read, end) in (await self._extents(list(lanes))).items():
+            if read is not None and read >= end:
+                continue
+            before, since_s = self._behind.get(place, (read, now_s))
+            behind[place] = (read, since_s if before == read else now_s)
+            if now_s - behind[place][1] > self._duty.stall_limit_s:
+                cause = f"{lanes[place].name} is not read on from {read}, and ends at {end}."
+                self._duty.on_failure(FatalError("worker_stalled", cause, "A new worker reads on; tell us of it."))
+        self._behind = behind
+
     def _begin(self, place: TopicPartition) -> None:
         """Start one lane, behind the last one of the same partition."""
         duty = self._duty
@@ -180,23 +200,26 @@ class Lanes:
     async def states(self) -> list[LaneState]:
         """Return how far each partition is; to be called in any event loop, and of use where the broker is away."""
         lanes = dict(self._lanes)
-        if not lanes:
-            return []
-        extents: Mapping[TopicPartition, Extent] = {}
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(EXTENTS_S):
-                extents = await self._group.extents(list(lanes))
+        extents = await self._extents(list(lanes))
         return [self._state(place, lane, extents.get(place)) for place, lane in lanes.items()]
 
+    async def _extents(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Extent]:
+        """Return what the broker tells in time, which may be of none."""
+        if places:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(EXTENTS_S):
+                    return await self._group.extents(places)
+        return {}
+
     def _state(self, place: TopicPartition, lane: Lane, extent: Extent | None) -> LaneState:
-        """Return how far the lane is; what is fetched and in hand is not done."""
-        read = extent.read if extent is not None and lane.started and lane.oldest_ms is None else None
+        """Return how far the lane is: what is in hand is not done, what nobody is handed is (marks of transactions)."""
+        read = extent.read if extent is not None and lane.waits else None
         return LaneState(
             self._duty.role,
             self._duty.stream(place),
             place.partition,
             started=lane.started,
-            position=read if lane.position is None else lane.position,
+            position=max((each for each in (read, lane.position) if each is not None), default=None),
             end=None if extent is None else extent.end,
             oldest_ms=lane.oldest_ms,
             idle_since_ms=lane.idle_since_ms,

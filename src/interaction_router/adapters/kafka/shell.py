@@ -7,6 +7,7 @@ Private names of Faust are overridden here and nowhere else; a test checks that 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -43,6 +44,14 @@ FETCH_BYTES = 16 * 1024 * 1024
 POLL_LIMIT_MS = 3_600_000
 """Longer than any batch: the shell's own watchdog ends a worker that stands still long before."""
 COMMIT_EVERY_S = 1.0
+CHECK_EVERY_S = 10.0
+"""How often the broker is asked whether there are records that are not fetched."""
+METADATA_AGE_MS = 3_000
+"""After so long it is asked anew who leads what.
+
+aiokafka does so at once where a fetch finds no leader, but not where it looks for the first offset of a partition that
+has no committed one, and then fetches nothing else from that broker either: its five minutes are how long that lasts.
+"""
 STOP_S = 3.0
 """How long the services of Faust may take to stop behind that; all of it together stays under 10 s."""
 
@@ -187,6 +196,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             heartbeat_interval_ms=options.heartbeat_interval_ms,
             rebalance_timeout_ms=max(30_000, options.session_timeout_ms),
             max_poll_interval_ms=POLL_LIMIT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
@@ -217,7 +227,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         assigned = consumer.assignment()
         asked = [place for place in places if place in assigned]
         ends: Mapping[TopicPartition, int] = await consumer.end_offsets(asked) if asked else {}
-        return {place: Extent(await consumer.position(place), end) for place, end in ends.items()}
+        return {place: Extent(await _position(consumer, place), end) for place, end in ends.items()}
 
     async def _fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
         consumer = self._ensure_consumer()
@@ -264,10 +274,14 @@ class BatchConsumer(Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Watch the lanes and commit behind them; Any: Faust's service that calls this where it would drain."""
+        checked = 0.0
         while not (self.should_stop or fetcher.should_stop):
             await asyncio.sleep(COMMIT_EVERY_S)
             self._lanes.check_progress()
             await self._lanes.commit()
+            if time.monotonic() - checked > CHECK_EVERY_S:
+                await self._lanes.check_fetches()
+                checked = time.monotonic()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let batches end, commit, forget; only then may others have the partitions."""
@@ -336,6 +350,16 @@ def _stage_app(app: object) -> StageApp:
     """Return the app as what it is; Faust's types know only its interface."""
     assert isinstance(app, StageApp)
     return app
+
+
+async def _position(consumer: aiokafka.AIOKafkaConsumer, place: TopicPartition) -> int | None:
+    """Return where the next fetch begins if that is known at once, else None."""
+    try:
+        async with asyncio.timeout(0):
+            position: int = await consumer.position(place)
+    except TimeoutError:
+        return None
+    return position
 
 
 async def _stop_all(apps: Sequence[StageApp]) -> None:
