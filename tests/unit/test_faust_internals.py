@@ -6,6 +6,7 @@ from collections.abc import Callable
 import aiokafka
 import faust
 import pytest
+from aiokafka.consumer.fetcher import Fetcher as PartitionFetcher
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
 from faust.app.base import App, BootStrategy
@@ -14,6 +15,7 @@ from faust.transport.conductor import Conductor
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, ConsumerRebalanceListener, Transport
 
+from interaction_router.adapters.kafka.consumer import PacedFetcher
 from interaction_router.adapters.kafka.shell import BatchConsumer, BatchConsumerThread, BatchTransport, StageApp
 
 
@@ -41,6 +43,8 @@ def test_versions_are_the_ones_that_were_looked_into() -> None:
         (App._create_directories, ["self"]),
         (Conductor.add, ["self", "topic"]),
         (Fetcher._fetcher.fun, ["self"]),
+        (PartitionFetcher._get_actions_per_node, ["self", "assignment"]),
+        (PartitionFetcher._update_fetch_positions, ["self", "assignment", "node_id", "tps"]),
         (MessageAccumulator.fail_all, ["self", "exception"]),
         (Sender.close, ["self"]),
     ],
@@ -60,6 +64,8 @@ def test_what_is_overridden_or_called_has_its_signature(function: Callable[..., 
         (BatchConsumer, Consumer, "on_partitions_assigned"),
         (BatchConsumer, Consumer, "on_stop"),
         (BatchConsumerThread, AIOKafkaConsumerThread, "_create_worker_consumer"),
+        (PacedFetcher, PartitionFetcher, "_get_actions_per_node"),
+        (PacedFetcher, PartitionFetcher, "_update_fetch_positions"),
         (StageApp, App, "_new_transport"),
         (StageApp, App, "_create_directories"),
     ],
@@ -96,6 +102,14 @@ def test_the_calls_that_the_overrides_rely_on_are_made() -> None:
     assert BatchTransport.Consumer is BatchConsumer
     assert Transport.Consumer is Consumer
     assert BootStrategy.enable_kafka_producer is None
+
+
+def test_the_fetcher_is_made_at_the_start_and_has_what_is_set() -> None:
+    assert "self._fetcher = Fetcher(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    source = inspect.getsource(PartitionFetcher)
+    for use in ("backoff=self._prefetch_backoff", "self._fetch_max_wait_ms,", "if tp in self._records:"):
+        assert use in source
+    assert not hasattr(PartitionFetcher, "__slots__"), "its class can be changed"
 
 
 def test_the_producer_has_what_giving_it_up_needs() -> None:

@@ -22,6 +22,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 
 from interaction_router.adapters.kafka.client import ClientOptions
+from interaction_router.adapters.kafka.consumer import paced_consumer
 from interaction_router.adapters.kafka.failures import translated
 from interaction_router.adapters.kafka.lane import Waiting
 from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Extent, Lanes
@@ -33,8 +34,6 @@ from interaction_router.ports import Observer, Received, Stage
 
 logger = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 10
-"""How long a broker may hold a fetch that finds nothing: as long may a partition wait that becomes free meanwhile."""
 POLL_S = 5.0
 """How long a lane waits for records before it asks again."""
 PARTITION_FETCH_BYTES = 2 * 1024 * 1024
@@ -46,12 +45,6 @@ POLL_LIMIT_MS = 3_600_000
 COMMIT_EVERY_S = 1.0
 CHECK_EVERY_S = 10.0
 """How often the broker is asked whether there are records that are not fetched."""
-METADATA_AGE_MS = 3_000
-"""After so long it is asked anew who leads what.
-
-aiokafka does so at once where a fetch finds no leader, but not where it looks for the first offset of a partition that
-has no committed one, and then fetches nothing else from that broker either: its five minutes are how long that lasts.
-"""
 STOP_S = 3.0
 """How long the services of Faust may take to stop behind that; all of it together stays under 10 s."""
 
@@ -185,7 +178,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         app = _stage_app(self.app)
         options = app.options
         self._assignor = RoundRobinPartitionAssignor  # as Faust does without tables
-        return aiokafka.AIOKafkaConsumer(
+        return paced_consumer(
             **options.client,
             group_id=app.conf.id,
             group_instance_id=options.group_instance_id,
@@ -196,8 +189,6 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             heartbeat_interval_ms=options.heartbeat_interval_ms,
             rebalance_timeout_ms=max(30_000, options.session_timeout_ms),
             max_poll_interval_ms=POLL_LIMIT_MS,
-            metadata_max_age_ms=METADATA_AGE_MS,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             check_crcs=False,  # TCP and the broker have checked; in Python it would cost as much as parsing

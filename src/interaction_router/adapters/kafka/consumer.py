@@ -1,0 +1,53 @@
+"""aiokafka's consumer where partitions are read each at its own pace.
+
+aiokafka sends a broker one fetch at a time, for all partitions that have nothing fetched ahead. Its private names are
+overridden here and in the shell; a test checks that they still are what they were.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiokafka
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.structs import TopicPartition
+
+REST_WAIT_MS = 100
+"""How long a broker may hold a fetch that finds nothing and leaves no partition out."""
+BUSY_WAIT_MS = 10
+"""How long where it leaves some out: so long they may have to wait once what was fetched ahead is taken."""
+TAKE_S = 0.002
+"""How long the next fetch waits for what has come to be taken, so that it can be for all."""
+
+
+def paced_consumer(**options: Any) -> aiokafka.AIOKafkaConsumer:
+    """Return a consumer that is not started; Any: the options are aiokafka's, of mixed types."""
+    return _PacedConsumer(**options)
+
+
+class PacedFetcher(Fetcher):
+    """Lets no partition wait for one whose records are not taken yet, and no rest be busy."""
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:  # Any: aiokafka has no types
+        self._prefetch_backoff = TAKE_S
+        self._fetch_max_wait_ms = BUSY_WAIT_MS if self._records else REST_WAIT_MS
+        return super()._get_actions_per_node(assignment)
+
+    async def _update_fetch_positions(self, assignment: Any, node_id: int, tps: Sequence[TopicPartition]) -> Any:
+        """Find first offsets, and ask who leads what where that fails.
+
+        aiokafka would ask the broker that led them again and again, for as long as its metadata lasts, and fetch nothing
+        else from it meanwhile.
+        """
+        found = await super()._update_fetch_positions(assignment, node_id, tps)
+        if assignment.active and any(not assignment.state_value(place).has_valid_position for place in tps):
+            self._client.force_metadata_update()
+        return found
+
+
+class _PacedConsumer(aiokafka.AIOKafkaConsumer):
+    """aiokafka's consumer with that fetcher."""
+
+    async def start(self) -> None:
+        """Connect."""
+        await super().start()
+        self._fetcher.__class__ = PacedFetcher  # it is made within, and has begun nothing yet
