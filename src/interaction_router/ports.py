@@ -239,7 +239,7 @@ class Clock(Protocol):
         ...
 
 
-Gap = Literal[
+WorkerGap = Literal[
     "polled",
     "rows_loaded",
     "decided",
@@ -262,11 +262,35 @@ Gap = Literal[
     "takeover_state_written",
     "taken_over",
 ]
-"""Every gap between two effects: of a batch of assignment, of one of intake, of a takeover. Docs: `telemetry.GAPS`."""
+"""Every gap between two effects of a worker: of a batch of assignment, of one of intake, of a takeover."""
+
+CommandGap = Literal[
+    "rebuild_folded",
+    "rebuild_suspended",
+    "rebuild_fenced",
+    "rebuild_caught_up",
+    "rebuild_flipped",
+    "snapshot_chunk_written",
+    "snapshot_written",
+    "snapshot_tidied",
+    "replay_begun",
+    "replay_log_written",
+    "replay_outcomes_written",
+    "replay_updates_written",
+    "replay_state_written",
+    "replay_intake_placed",
+    "updates_replay_begun",
+    "updates_replayed",
+    "updates_replay_kept",
+]
+"""Every gap between two effects of a command: of `state rebuild` and `snapshot`, of `replay log` and `updates`."""
+
+Gap = Literal[WorkerGap, CommandGap]
+"""Every gap. Docs: `telemetry.GAPS`."""
 
 
 class Observer(Protocol):
-    """Hears what the stages do, a call a batch or an effect, and decides nothing by it."""
+    """Hears what stages and commands do, a call a batch or an effect, and decides nothing by it."""
 
     async def reached(self, gap: Gap, at: int | str) -> None:
         """Take note that everything before the gap is done; `at` is the partition, of intake with its stream.

@@ -23,7 +23,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "calls_wait": "What a receiver has heard of calls cannot be stored for now; it is tried again.",
     "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
     "event_not_stored": "Neither Kafka nor the spool took an event: its sender was told to send it again.",
-    "failpoints_set": "The setting `failpoints` is set: this worker is to die, hang or fail. Never so in production.",
+    "failpoints_set": "The setting `failpoints` is set: this process is to die, hang or fail. Never so in production.",
     "goes_on": "What was away is back: all partitions go on.",
     "imap_connected": "A mailbox's folder is read from `uid` on.",
     "imap_lost": "The connection to a mailbox is lost, or could not be made; it is made again.",
@@ -169,6 +169,23 @@ GAPS: Final[Mapping[Gap, str]] = {
     "takeover_applied": "It has folded some of them into the tables.",
     "takeover_state_written": "It has written the state topic again.",
     "taken_over": "The takeover is done; nothing is decided yet.",
+    "rebuild_folded": "`state rebuild`: the shadow has what is told; the partition is in use.",
+    "rebuild_suspended": "The partition is suspended; its owner may still append outcomes.",
+    "rebuild_fenced": "The fence stands behind the last outcome that counts.",
+    "rebuild_caught_up": "The shadow has what is told before the fence; the old rows are in their place.",
+    "rebuild_flipped": "The new rows are in their place; what is decided and not told waits for a takeover.",
+    "snapshot_chunk_written": "`state snapshot`: a chunk stands that no manifest names.",
+    "snapshot_written": "The manifest stands, and so do the chunks of the snapshot before it.",
+    "snapshot_tidied": "Those are gone; the snapshot is not read back, and no outcome is removed.",
+    "replay_begun": "`replay log`: the topics that it writes are made; nothing is in them.",
+    "replay_log_written": "Some records stand in the other router's log, and not their outcomes.",
+    "replay_outcomes_written": "Their outcomes stand, and not their updates.",
+    "replay_updates_written": "The batch stands whole.",
+    "replay_state_written": "All of it stands, and every conversation as it is.",
+    "replay_intake_placed": "The other router's intake has where it begins; the last of its topics are not made.",
+    "updates_replay_begun": "`replay updates`: its file is there; nothing is written.",
+    "updates_replayed": "A batch is in the subscriber's topic, and the file does not say so.",
+    "updates_replay_kept": "The file says so.",
 }
 """The gaps between two effects; in each, the setting `failpoints` can let the process die, hang or fail."""
 
@@ -198,7 +215,8 @@ two metrics at its own `/metrics`.
 
 _GAPS_SAY: Final = """\
 For tests of the program itself: `INTERACTION_ROUTER_FAILPOINTS='outcomes_acknowledged=die@3;tables_applied=hang'` lets
-a worker die (SIGKILL) the third time that it gets there, and hang the first time; `fail` lets a server not answer."""
+a worker die (SIGKILL) the third time that it gets there, and hang the first time; `fail` lets a server not answer.
+Commands have gaps likewise."""
 
 
 def full_name(metric: Metric) -> str:

@@ -15,7 +15,7 @@ import pytest
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Gap, Tables
+from interaction_router.ports import CommandGap, Gap, Tables, WorkerGap
 from tests.checker import check
 from tests.faults.stories import merged, story
 from tests.integration.running import Running, Worker, until
@@ -24,14 +24,21 @@ from tests.servers import Broker, RedisServer
 PARTITIONS = 2
 REST_S = 1.5
 DEATH_S = 40.0
-TAKEOVER: tuple[Gap, ...] = (
+TAKEOVER: tuple[WorkerGap, ...] = (
     "takeover_begun",
     "takeover_told",
     "takeover_applied",
     "takeover_state_written",
     "taken_over",
 )
-DEATHS: tuple[Gap, ...] = (
+REBUILDS: tuple[CommandGap, ...] = (
+    "rebuild_folded",
+    "rebuild_suspended",
+    "rebuild_fenced",
+    "rebuild_caught_up",
+    "rebuild_flipped",
+)
+DEATHS: tuple[WorkerGap, ...] = (
     "polled",
     "rows_loaded",
     "decided",
@@ -61,7 +68,7 @@ DEATHS: tuple[Gap, ...] = (
 async def test_a_death_in_every_gap_loses_nothing_and_does_nothing_twice(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
-    assert set(DEATHS) == set(get_args(Gap))
+    assert set(DEATHS) == set(get_args(WorkerGap))
     running = _running(broker, redis_server, namespace, tmp_path)
     await running.apply_topics()
     log = running.log()
@@ -97,8 +104,36 @@ def _running(broker: Broker, redis_server: RedisServer, namespace: str, folder: 
     )
 
 
-async def _dies(running: Running, gap: Gap) -> None:
-    worker = running.worker("--set", f"failpoints={gap}=die")
+@pytest.mark.slow
+async def test_a_rebuild_that_dies_beside_a_worker_is_gone_on_with(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    running = _running(broker, redis_server, namespace, tmp_path)
+    await running.apply_topics()
+    log = running.log()
+    worker = running.worker()
+    try:
+        await worker.ready()
+        async with redis_tables(running.settings) as tables:
+            for number, gap in enumerate(REBUILDS):
+                for stream, record in story(f"r{number}x"):
+                    await log.append(stream, number % PARTITIONS, [record])
+                await _dies(running, gap, "state", "rebuild", "--yes")
+            again = running.run("state", "rebuild", "--yes")
+            assert again.process.wait(timeout=DEATH_S) == 0, again.errors.read_text()
+            await _at_rest(log, tables)
+            differences = await check(log, tables, intake_settings(running.settings))
+            assert not differences, "\n".join(map(str, differences[:20]))
+        verify = running.run("state", "verify")
+        assert verify.process.wait(timeout=DEATH_S) == 0, verify.errors.read_text()
+        assert worker.stop() == 0
+    finally:
+        worker.kill()
+        await log.stop()
+
+
+async def _dies(running: Running, gap: Gap, *command: str) -> None:
+    worker = running.run(*(command or ("worker",)), "--set", f"failpoints={gap}=die")
     try:
         deadline = time.monotonic() + DEATH_S
         while worker.process.poll() is None:

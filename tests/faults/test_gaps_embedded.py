@@ -18,7 +18,7 @@ from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Policy
-from interaction_router.ports import Gap, Observer, Outgoing
+from interaction_router.ports import Observer, Outgoing, WorkerGap
 from interaction_router.settings.failpoints import Failpoint
 from tests.checker import check
 from tests.faults.simulator import SETTINGS, Lane, ManualClock
@@ -30,7 +30,7 @@ PASSES = 100
 STORY = [*story("a"), *merged("a", times=2), *story("b")]
 SHELL_GAPS = {"committed"}
 """Gaps of the shell, which embedded storage does not have."""
-TAKEOVERS: dict[Gap, Gap] = {
+TAKEOVERS: dict[WorkerGap, WorkerGap] = {
     "takeover_told": "outcomes_acknowledged",
     "takeover_applied": "outcomes_acknowledged",
 }
@@ -124,7 +124,7 @@ class World:
         )
         return Process(self.log, intake, assignment)
 
-    async def dies(self, gap: Gap, *, nth: int) -> bool:
+    async def dies(self, gap: WorkerGap, *, nth: int) -> bool:
         """Live until the gap is reached for the nth time, or to the end; return which."""
         process = await self.process(Failpoints((Failpoint(gap, "die", nth),), UNOBSERVED, die=_die))
         try:
@@ -140,8 +140,8 @@ def world() -> Iterator[World]:
         yield World(database)
 
 
-@pytest.mark.parametrize("gap", [gap for gap in get_args(Gap) if gap not in SHELL_GAPS])
-async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: Gap) -> None:
+@pytest.mark.parametrize("gap", [gap for gap in get_args(WorkerGap) if gap not in SHELL_GAPS])
+async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: WorkerGap) -> None:
     """Each time that the gap is reached in the story is a story of its own."""
     nth = 1
     while await _survives(gap, nth):
@@ -149,7 +149,7 @@ async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: Gap) -
     assert nth > 1, "the story never reaches the gap"
 
 
-async def _survives(gap: Gap, nth: int) -> bool:
+async def _survives(gap: WorkerGap, nth: int) -> bool:
     """Return whether the gap is reached so often; fail where anything is wrong after the death in it."""
     with world() as storage:
         await storage.begin()
@@ -165,12 +165,12 @@ async def _survives(gap: Gap, nth: int) -> bool:
         return reached
 
 
-@pytest.mark.parametrize("gap", [gap for gap in get_args(Gap) if gap not in SHELL_GAPS | TAKEOVERS.keys()])
-async def test_a_failure_in_a_gap_is_tried_again_and_does_nothing_twice(gap: Gap) -> None:
+@pytest.mark.parametrize("gap", [gap for gap in get_args(WorkerGap) if gap not in SHELL_GAPS | TAKEOVERS.keys()])
+async def test_a_failure_in_a_gap_is_tried_again_and_does_nothing_twice(gap: WorkerGap) -> None:
     with world() as storage:
         await storage.begin()
         await storage.feed(STORY)
-        observer = Failpoints([Failpoint(gap, "fail", nth) for nth in (1, 3, 4, 9)], UNOBSERVED)
+        observer = Failpoints([Failpoint(gap, "fail", nth) for nth in (1, 3, 4, 9)], UNOBSERVED, die=_die)
         await (await storage.process(observer)).settle(storage.committed)
         assert [str(each) for each in await check(storage.log, storage.tables, SETTINGS)] == []
 
@@ -183,7 +183,7 @@ async def test_a_takeover_that_folds_tells_that_it_gets_on() -> None:
         await (await storage.process(UNOBSERVED)).settle(storage.committed)
         for partition in range(PARTITIONS):
             await storage.tables.clear(partition)
-        process = await storage.process(Failpoints((Failpoint("takeover_applied", "hang"),), UNOBSERVED))
+        process = await storage.process(Failpoints((Failpoint("takeover_applied", "hang"),), UNOBSERVED, die=_die))
         taking = asyncio.create_task(process.assignment.committed(LOG, 0))
         assert process.assignment.progress(LOG, 0) == 0
         async with asyncio.timeout(10):

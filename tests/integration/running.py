@@ -53,9 +53,12 @@ class Running:
 
     def worker(self, *arguments: str) -> "Worker":
         """Start a worker."""
+        return self.run("worker", *arguments)
+
+    def run(self, *arguments: str) -> "Worker":
+        """Start a command."""
         self._started += 1
-        errors = self._folder / f"worker-{self._started}.log"
-        return Worker(["worker", *arguments], self.env, errors)
+        return Worker(list(arguments), self.env, self._folder / f"{arguments[0]}-{self._started}.log")
 
 
 class Worker:

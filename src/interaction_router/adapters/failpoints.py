@@ -33,9 +33,7 @@ def kill_this_process() -> None:
 class Failpoints:
     """`ports.Observer` before another one: does in some gaps what is asked for, and passes everything on."""
 
-    def __init__(
-        self, points: Sequence[Failpoint], observer: Observer, *, die: Callable[[], None] = kill_this_process
-    ) -> None:
+    def __init__(self, points: Sequence[Failpoint], observer: Observer, *, die: Callable[[], None]) -> None:
         """`die` is called where a point says so; it does not return in earnest."""
         self._points = points
         self._observer = observer

@@ -9,10 +9,11 @@ from interaction_router.application.outcomes import OUTCOMES, known_done, outcom
 from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.states import CONVERSATIONS, write_states
 from interaction_router.application.takeover import Takeover
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import HEAD, LOG, Views, read_head
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.domain.events import Decision, Outcome
-from interaction_router.ports import Bounds, Log, Tables, Upkeep, shadow_of
+from interaction_router.ports import Bounds, Log, Observer, Tables, Upkeep, shadow_of
 
 UNUSABLE: Final = frozenset({"tables_damaged", "tables_clearing", "tables_type"})
 """Codes of tables that cannot be loaded until they are made anew."""
@@ -43,7 +44,14 @@ class Rebuilder:
     """Makes partitions anew, one at a time, while workers of these and of others run."""
 
     def __init__(
-        self, log: Log, tables: Tables, upkeep: Upkeep, *, lineage: str, snapshots: Snapshots | None = None
+        self,
+        log: Log,
+        tables: Tables,
+        upkeep: Upkeep,
+        *,
+        lineage: str,
+        snapshots: Snapshots | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """`lineage` names the internal log, as the workers know it; without `snapshots` all is folded from the start."""
         self._log = log
@@ -51,6 +59,7 @@ class Rebuilder:
         self._upkeep = upkeep
         self._lineage = lineage
         self._snapshots = snapshots
+        self._observer = observer
 
     async def look(self, partition: int) -> Rebuilding:
         """Return what there is and what would be done; changes nothing."""
@@ -83,10 +92,13 @@ class Rebuilder:
         told(folding.applied)
         await self._fold(folding, (await self.look(partition)).up_to, told)
         await self._fold(folding, (await self.look(partition)).up_to, told)  # what has come while the first was long
+        await self._observer.reached("rebuild_folded", partition)
         await self.suspend(partition, applied=folding.applied, log_time_ms=folding.log_time_ms)
         bounds = await self._log.bounds(OUTCOMES, partition)
         await self._fold(folding, await known_done(self._log, partition, bounds), told)
+        await self._observer.reached("rebuild_caught_up", partition)
         await self._upkeep.flip(partition)
+        await self._observer.reached("rebuild_flipped", partition)
         return folding.applied
 
     async def suspend(self, partition: int, *, applied: int, log_time_ms: int) -> None:
@@ -95,8 +107,10 @@ class Rebuilder:
         The fence is an outcome that does not count; it says the log offset and the log time of what is to be flipped.
         """
         await self._upkeep.suspend(partition)
+        await self._observer.reached("rebuild_suspended", partition)
         fence = Outcome(applied, FENCE, -1, "", None, None, None, Decision(log_time_ms))
         await self._log.append(OUTCOMES, partition, outcome_records(fence))
+        await self._observer.reached("rebuild_fenced", partition)
 
     async def _begun(self, partition: int) -> Folding:
         """Return the shadow to go on with: one that is half removed, or half written, is begun anew."""

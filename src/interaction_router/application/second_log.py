@@ -10,7 +10,7 @@ from interaction_router.application.outcomes import OUTCOMES, outcome_records
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Batches, Views
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.rows import Conversation
-from interaction_router.ports import Log, Outgoing
+from interaction_router.ports import Log, Observer, Outgoing
 
 STATE_BATCH = 1_000
 
@@ -22,10 +22,11 @@ class SecondLogWriter:
     would tell what came of a send before what led to it, since both stand there already.
     """
 
-    def __init__(self, log: Log, views: Views) -> None:
+    def __init__(self, log: Log, views: Views, observer: Observer) -> None:
         """`views` are those of the second router."""
         self._log = log
         self._views = views
+        self._observer = observer
         self._ends: dict[tuple[str, int], int] = defaultdict(int)
 
     async def write(self, batch: Iterable[Replaced]) -> None:
@@ -48,8 +49,11 @@ class SecondLogWriter:
                 for partition, told in made.items():
                     into[partition] += told
         await self._append(records)
+        await self._observer.reached("replay_log_written", LOG)
         await self._append(outcomes)
+        await self._observer.reached("replay_outcomes_written", LOG)
         await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
+        await self._observer.reached("replay_updates_written", LOG)
 
     async def write_state(self, conversations: Iterable[Conversation], stamp_ms: int) -> None:
         """Write conversations as they stand; of an erased one there is nothing to write."""
@@ -61,6 +65,7 @@ class SecondLogWriter:
                 await append_batches(self._log, (STATE, self._views.state(rows, stamp_ms)))
                 rows = []
         await append_batches(self._log, (STATE, self._views.state(rows, stamp_ms)))
+        await self._observer.reached("replay_state_written", STATE)
 
     async def _append(self, batches: dict[tuple[str, int], list[Outgoing]]) -> None:
         for place, offsets in (await append_each(self._log, batches)).items():

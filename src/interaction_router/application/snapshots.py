@@ -14,8 +14,9 @@ import orjson
 from interaction_router.application.folding import Base, Folding
 from interaction_router.application.outcomes import OUTCOMES, read_range
 from interaction_router.application.rowlines import lines_of, read_lines, take_line
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Log, Outgoing, Received, Tables, Upkeep, Writes
+from interaction_router.ports import Log, Observer, Outgoing, Received, Tables, Upkeep, Writes
 
 SNAPSHOTS: Final = "internal.snapshots"
 CHUNK_BYTES: Final = 512 * 1024
@@ -44,10 +45,11 @@ class Snapshot:
 class Snapshots:
     """Reads and writes the snapshots of one log's tables."""
 
-    def __init__(self, log: Log, *, lineage: str) -> None:
+    def __init__(self, log: Log, *, lineage: str, observer: Observer = UNOBSERVED) -> None:
         """Snapshots of other lineages are passed over."""
         self._log = log
         self._lineage = lineage
+        self._observer = observer
         self._there: bool | None = None
 
     async def latest(self, partition: int) -> Snapshot | None:
@@ -110,21 +112,18 @@ class Snapshots:
 
     async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> int:
         """Write what the tables, which nobody else moves, have of a fold; return the number of chunks."""
-        before = await self.latest(partition)
         first, start = await self._log.bounds(SNAPSHOTS, partition)
         key, number = f"{fold.applied}@{start}", 0
         async for chunk in _chunks(tables, partition):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(f"{key}/{number}".encode(), chunk)])
+            await self._observer.reached("snapshot_chunk_written", partition)
             number += 1
         manifest = {"applied": fold.applied, "lineage": self._lineage, "key": key, "chunks": number, "start": start}
         await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST, orjson.dumps(manifest))])
-        old = [
-            Outgoing(record.key, None)
-            async for record in self._chunks(partition, first if before is None else before.start, start)
-            if record.key != _MANIFEST and record.value is not None
-        ]
-        if old:
-            await self._log.append(SNAPSHOTS, partition, old)
+        await self._observer.reached("snapshot_written", partition)
+        if old := await self._living(partition, first, start):
+            await self._log.append(SNAPSHOTS, partition, [Outgoing(each, None) for each in old])
+        await self._observer.reached("snapshot_tidied", partition)
         return number
 
     async def read_back(self, partition: int, tables: Tables, into: int) -> None:
@@ -142,6 +141,16 @@ class Snapshots:
         """Return the offset before which no outcome is needed, where `outcome` is the last one in the latest snapshot."""
         first, end = await self._log.bounds(OUTCOMES, partition)
         return max(first, min(outcome + 1, end - KEPT))
+
+    async def _living(self, partition: int, start: int, end: int) -> list[bytes]:
+        """Return the keys of chunks that stand there, also those that somebody who died has left."""
+        keys: dict[bytes, None] = {}
+        async for record in self._chunks(partition, start, end):
+            if record.value is None:
+                keys.pop(record.key or b"", None)
+            elif record.key != _MANIFEST:
+                keys[record.key or b""] = None
+        return list(keys)
 
     async def _chunks(self, partition: int, start: int, end: int) -> AsyncIterator[Received]:
         while start < end:

@@ -14,10 +14,11 @@ from interaction_router.application.appending import append_each
 from interaction_router.application.outcomes import read_range
 from interaction_router.application.queries import Follower
 from interaction_router.application.reading import by_stamp
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import UPDATES
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.ids import conversation_hash, partition_of_key
-from interaction_router.ports import Log, Outgoing, Received
+from interaction_router.ports import Log, Observer, Outgoing, Received
 
 REPLAYED_FROM: Final = "replayed_from"
 """The header that a replayed update has besides its own: where it stands among the updates."""
@@ -107,11 +108,12 @@ class Pace:
 class UpdatesReplay:
     """Reads the updates of one log and writes them to a topic of another, which may be the same."""
 
-    def __init__(self, log: Log, target: Log, *, namespace: str) -> None:
+    def __init__(self, log: Log, target: Log, *, namespace: str, observer: Observer = UNOBSERVED) -> None:
         """`namespace` is that of the updates, for the mark."""
         self._log = log
         self._target = target
         self._namespace = namespace
+        self._observer = observer
         self._repeats = 0
 
     async def begin(self, selection: Selection, to: str) -> ReplayState:
@@ -169,6 +171,7 @@ class UpdatesReplay:
 
         Whatever dies, what was written is found again in the topic by its marks.
         """
+        await self._observer.reached("updates_replay_begun", state.to)
         begun, done = asyncio.get_running_loop().time(), 0
         batch: list[tuple[int, Received]] = []
         partitions = await self._target.partitions(state.to)
@@ -178,16 +181,28 @@ class UpdatesReplay:
             batch.append(place)
             if len(batch) < pace.batch:
                 continue
-            state = await self._write(state, batch, partitions)
-            save(state, len(batch))
+            state = await self._written(state, batch, partitions, save)
             done += len(batch)
             batch = []
             await pace.wait(begun, done)
             if pace.stop.is_set():
                 return state
         if batch:
-            state = await self._write(state, batch, partitions)
-            save(state, len(batch))
+            state = await self._written(state, batch, partitions, save)
+        return state
+
+    async def _written(
+        self,
+        state: ReplayState,
+        batch: list[tuple[int, Received]],
+        partitions: int,
+        save: Callable[[ReplayState, int], None],
+    ) -> ReplayState:
+        """Append a batch, and let it be kept that it is."""
+        state = await self._write(state, batch, partitions)
+        await self._observer.reached("updates_replayed", state.to)
+        save(state, len(batch))
+        await self._observer.reached("updates_replay_kept", state.to)
         return state
 
     async def _write(self, state: ReplayState, batch: list[tuple[int, Received]], partitions: int) -> ReplayState:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -18,20 +19,24 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
 from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
+from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.router import ROLES
 from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
-from interaction_router.bootstrap.topics import topics_of
-from interaction_router.ports import Log
+from interaction_router.bootstrap.topics import Topics, topics_of
+from interaction_router.ports import Log, Observer
 from interaction_router.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class SecondLog:
-    """The log of a router that is being made; `complete` makes the topics that it needs besides, last."""
+    """The log of a router that is being made.
+
+    `complete` lets its intake begin at these offsets of the inputs, and makes the topics that it needs besides, last.
+    """
 
     lineage: str
     writer: SecondLogWriter
-    complete: Callable[[], Awaitable[None]]
+    complete: Callable[[Mapping[tuple[str, int], int]], Awaitable[None]]
 
 
 async def is_free(settings: Settings) -> bool:
@@ -54,7 +59,13 @@ async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
     """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
     plans = _plans(settings)
     written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
-    path = embedded_file(settings)
+    path, observer = embedded_file(settings), observer_of(settings)
+
+    async def complete(topics: Topics, begun: Mapping[tuple[str, int], int]) -> None:
+        await begin_at(client_options(settings.kafka), f"{settings.namespace}-intake", begun)
+        await observer.reached("replay_intake_placed", LOG)
+        await topics.apply(plans)
+
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -63,27 +74,30 @@ async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
         with EmbeddedDatabase(part) as database:
             embedded = EmbeddedLog(database, SystemClock())
             await EmbeddedTopics(embedded).apply(written)
+            await observer.reached("replay_begun", LOG)
 
-            async def complete_file() -> None:
+            async def complete_file(begun: Mapping[tuple[str, int], int]) -> None:
                 nonlocal done
-                await EmbeddedTopics(embedded).apply(plans)
+                await complete(EmbeddedTopics(embedded), begun)
                 done = True
 
-            yield await _second(settings, embedded, complete_file)
+            yield await _second(settings, embedded, observer, complete_file)
         if done:
             part.rename(path)
         return
     async with topics_of(settings) as topics, kafka_log(settings) as log:
-
-        async def complete_topics() -> None:
-            await topics.apply(plans)
-
         await topics.apply(written)
-        yield await _second(settings, log, complete_topics)
+        await observer.reached("replay_begun", LOG)
+        yield await _second(settings, log, observer, partial(complete, topics))
 
 
-async def _second(settings: Settings, log: Log, complete: Callable[[], Awaitable[None]]) -> SecondLog:
-    return SecondLog(await lineage_of(log), SecondLogWriter(log, await views_of(settings, log)), complete)
+async def _second(
+    settings: Settings,
+    log: Log,
+    observer: Observer,
+    complete: Callable[[Mapping[tuple[str, int], int]], Awaitable[None]],
+) -> SecondLog:
+    return SecondLog(await lineage_of(log), SecondLogWriter(log, await views_of(settings, log), observer), complete)
 
 
 def second_settings(
@@ -103,11 +117,6 @@ async def intake_offsets(settings: Settings) -> dict[tuple[str, int], int]:
     if settings.embedded.data_dir is not None:
         return {}
     return await committed(client_options(settings.kafka), f"{settings.namespace}-intake")
-
-
-async def begin_intake_at(settings: Settings, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Let intake of a router that was never started begin there."""
-    await begin_at(client_options(settings.kafka), f"{settings.namespace}-intake", offsets)
 
 
 async def examine_promotion(settings: Settings, second: Settings) -> list[Finding]:

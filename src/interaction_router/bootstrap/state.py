@@ -16,8 +16,9 @@ from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.application.views import Views
+from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.storage import existing_file, kafka_log, views_of
-from interaction_router.ports import Log, Tables, Upkeep
+from interaction_router.ports import Log, Observer, Tables, Upkeep
 from interaction_router.settings import Settings
 
 _PATIENCE = timedelta(seconds=60)
@@ -31,6 +32,7 @@ class State:
     tables: Tables
     upkeep: Upkeep
     views: Views
+    observer: Observer
     shared: bool
 
 
@@ -40,17 +42,16 @@ async def opened_state(settings: Settings) -> AsyncIterator[State]:
     if settings.embedded.data_dir is not None:
         with EmbeddedDatabase(existing_file(settings)) as database:
             log = EmbeddedLog(database, SystemClock())
-            views = await views_of(settings, log)
-            yield State(log, EmbeddedTables(database), EmbeddedUpkeep(database), views, shared=False)
+            tables = (EmbeddedTables(database), EmbeddedUpkeep(database))
+            yield State(log, *tables, await views_of(settings, log), observer_of(settings), shared=False)
         return
     await _look_at_redis(settings)
     # A flip of many rows takes long, and its answer is worth waiting for.
     client = open_client(settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)}))
     try:
         async with kafka_log(settings) as kafka:
-            tables = RedisTables(client, settings.namespace)
-            upkeep = RedisUpkeep(client, settings.namespace)
-            yield State(kafka, tables, upkeep, await views_of(settings, kafka), shared=True)
+            shared = (RedisTables(client, settings.namespace), RedisUpkeep(client, settings.namespace))
+            yield State(kafka, *shared, await views_of(settings, kafka), observer_of(settings), shared=True)
     finally:
         await client.close()
 

@@ -1,7 +1,6 @@
 """The router on Kafka and Redis, with its probes and meters."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -9,21 +8,16 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry
 
 from interaction_router.adapters.clock import SystemClock
-from interaction_router.adapters.failpoints import Failpoints
 from interaction_router.adapters.kafka.client import client_options, milliseconds
 from interaction_router.adapters.kafka.shell import FaustShell, ShellOptions
 from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.adapters.measured import MeasuredLog, MeasuredStage, MeasuredTables
 from interaction_router.adapters.probes import Probes, serving
 from interaction_router.adapters.prometheus import Meters
+from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.router import Role, build_router, every
 from interaction_router.bootstrap.storage import kafka_log, redis_tables
-from interaction_router.ports import Observer
 from interaction_router.settings import Settings
-from interaction_router.settings.failpoints import parse_failpoints
-
-_LOGGER = logging.getLogger("interaction_router.bootstrap")
-
 
 _PULSE_EVERY_S = 0.5
 
@@ -46,21 +40,13 @@ async def run_worker(settings: Settings, roles: Sequence[Role], *, ready: Callab
     async with kafka_log(settings) as log, redis_tables(settings) as tables:
         await check_topics(log, settings.channels)
         measured = MeasuredLog(log, meters, watch), MeasuredTables(tables, meters, watch)
-        observer = _observer(settings, meters)
+        observer = observer_of(settings, meters)
         router = await build_router(settings, *measured, clock, observer)
         stages = {role: MeasuredStage(stage, role, meters, watch) for role, stage in router.stages(roles).items()}
         shell = FaustShell(_shell_options(settings), stages, on_ready=on_ready, observer=observer)
         probes = Probes(shell, meters, clock, stall_limit_s=settings.worker.stall_limit.total_seconds())
         with serving(settings.worker, probes.pages()):
             await _run_shell(shell, router.run_timers(roles), every(_PULSE_EVERY_S, probes.pulse))
-
-
-def _observer(settings: Settings, meters: Meters) -> Observer:
-    """Return who hears what the stages do: the meters alone, where no test wants the worker to die."""
-    if settings.failpoints is None:
-        return meters
-    _LOGGER.warning("failpoints_set", extra={"failpoints": settings.failpoints})
-    return Failpoints(parse_failpoints(settings.failpoints), meters)
 
 
 def _shell_options(settings: Settings) -> ShellOptions:

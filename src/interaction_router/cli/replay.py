@@ -134,11 +134,12 @@ def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:
     from interaction_router.application.updates_replay import UpdatesReplay  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap.observing import observer_of  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.topics import opened_topics  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
     async with opened_topics(settings) as (log, topics):
-        replay = UpdatesReplay(log, topics, namespace=settings.namespace)
+        replay = UpdatesReplay(log, topics, namespace=settings.namespace, observer=observer_of(settings))
         written: frozenset[tuple[int, int]] = frozenset()
         missing = False
         if request.resume is not None:

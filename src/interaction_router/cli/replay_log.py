@@ -108,8 +108,7 @@ async def _replay(
             )
             whole = await _drain(replay, Progress("records written", total), stop, target.writer)
             if whole:
-                await second_router.begin_intake_at(second, begun)
-                await target.complete()
+                await target.complete(begun)
         return _report(invocation, replay, into, stop_seen=not whole, dry=False)
 
 

@@ -154,7 +154,9 @@ async def _rebuild(
         chosen = _chosen(state, partitions)
         lineage = state.views.lineage
         snapshots = None if from_start else Snapshots(state.log, lineage=lineage)
-        rebuilder = Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage, snapshots=snapshots)
+        rebuilder = Rebuilder(
+            state.log, state.tables, state.upkeep, lineage=lineage, snapshots=snapshots, observer=state.observer
+        )
         plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
         if not yes:
             return plans
@@ -205,7 +207,7 @@ async def _snapshot(invocation: Invocation, partitions: Sequence[int], steps: St
     async with opened_state(invocation.settings()) as state:
         lineage = state.views.lineage
         await state.log.partitions(SNAPSHOTS)
-        snapshots = Snapshots(state.log, lineage=lineage)
+        snapshots = Snapshots(state.log, lineage=lineage, observer=state.observer)
         for partition in _chosen(state, partitions):
             plan = await Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage).look(partition)
             with scratch() as fold:

@@ -363,7 +363,7 @@ class Settings(Section):
     )
     failpoints: Annotated[str, AfterValidator(checked_failpoints)] | None = Field(
         None,
-        description="For tests of the program itself: where a worker is to die, hang or fail. Never in production.",
+        description="For tests of the program itself: where a process is to die, hang or fail. Never in production.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
