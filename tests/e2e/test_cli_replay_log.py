@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -40,23 +40,51 @@ def settings_of(data: Path, namespace: str = "router", partitions: int = PARTITI
     )
 
 
-async def _live_through(data: Path, seed: int, clock: ManualClock) -> None:
-    """Let a router take traffic in which everything meets: saves, merges, erasures, repeats, poison, idle closing."""
-    traffic = Traffic(Random(seed))
+OTHERS = (
+    *((f'"c{number}"'.encode(), f'"d{number}"'.encode()) for number in (1, 2, 3)),
+    (b"+2782123", b"+2783123"),
+    (b"ann@", b"una@"),
+    (b"bob@", b"rob@"),
+    (b'"interaction_id":"i', b'"interaction_id":"j'),
+    (b"8000-000000000001", b"8000-000000000002"),
+)
+"""What makes of the names in the traffic those of people who have nothing to do with the others."""
+
+
+async def _live_through(data: Path, seed: int, clock: ManualClock, *, crowds: int = 1) -> None:
+    """Let a router take traffic in which everything meets: saves, merges, erasures, repeats, poison, idle closing.
+
+    Two crowds have nothing to do with each other, but that they share partitions and ticks.
+    """
+    traffic = [Traffic(Random(seed + crowd)) for crowd in range(crowds)]
     async with embedded_router(settings_of(data), clock) as embedded:
         await embedded.shell.settled()
         for number in range(RECORDS):
             clock.ms += Random(seed * 1000 + number).choice((1, 1_000, 400_000, -20_000))
-            heard = [update["conversation_id"] for update in await _updates(embedded.log) if "seq" in update]
-            record = traffic.next(clock.ms, heard)
+            crowd = number % crowds
+            heard = [
+                update["conversation_id"]
+                for update in await _updates(embedded.log)
+                if "seq" in update and (crowds == 1 or _crowd_of(update) == crowd)
+            ]
+            record = traffic[crowd].next(clock.ms, heard)
+            value = record.value
+            for ours, theirs in OTHERS if crowd else ():
+                value = value.replace(ours, theirs)
             await embedded.log.append(
-                record.stream, partition_of_key(record.key, PARTITIONS), [Outgoing(record.key, record.value)]
+                record.stream, partition_of_key(record.key, PARTITIONS), [Outgoing(record.key, value)]
             )
             if number % 3 == 0:
                 await embedded.shell.settled()
             if number % 10 == 0:
                 await embedded.router.assignment.tick()
         await embedded.shell.settled()
+
+
+def _crowd_of(update: Mapping[str, Any]) -> int | None:  # Any: the JSON of the contract
+    """Return which crowd a conversation is of; None where nobody is named."""
+    named = f'"{update["contact_id"]}" {update["endpoint"]}'
+    return next((crowd for names in OTHERS for crowd in (0, 1) if names[crowd].decode() in named), None)
 
 
 async def _updates(log: Log) -> list[dict[str, Any]]:
@@ -105,6 +133,32 @@ def test_the_same_log_gives_the_same_bytes(program: Program, seed: int, partitio
     after = asyncio.run(_told(program.data, "twin", partitions, clock))
     assert after == before
     assert asyncio.run(_told(program.data, "router", PARTITIONS, clock)) == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_contact_decides_the_same_with_those_alone_that_had_to_do_with_it(program: Program, seed: int) -> None:
+    """Saves, merges, erasures and commands of others are left out wherever nothing of them has reached it."""
+    asyncio.run(_live_through(program.data, seed, ManualClock(), crowds=2))
+    told = [each for each in program("tail", "--json").lines if "conversation_id" in each]
+    whole = replay(program).json["updates_compared"]
+    contacts = sorted({(each["tenant"], each["contact_id"]) for each in told if each["contact_id"] is not None})
+    assert len(contacts) > 2
+    compared = []
+    for number, (tenant, contact) in enumerate(contacts):
+        ran = replay(program, "--tenant", tenant, "--contact", contact)
+        assert (ran.code, ran.json["differing"], ran.json["sends_left_out"]) == (0, [], 0), (
+            contact,
+            ran.json["differing"],
+        )
+        compared.append(ran.json["updates_compared"])
+        if number < 2:
+            name = f"part{number}"
+            assert replay(program, "--tenant", tenant, "--contact", contact, "--into", name, "--yes").code == 0
+            written = {each["conversation_id"] for each in asyncio.run(_told_of(program.data, name)) if "seq" in each}
+            assert {each["conversation_id"] for each in told if each["contact_id"] == contact} <= written
+            live, part = (asyncio.run(_told_of(program.data, each, written)) for each in ("router", name))
+            assert sorted(part, key=_place) == sorted(live, key=_place)
+    assert max(compared) < 0.8 * whole
 
 
 @pytest.fixture
@@ -174,9 +228,70 @@ def test_a_part_is_replayed(lived: Program) -> None:
     assert [each["tenant"] for each in asyncio.run(_told_of(lived.data, "twin"))] == ["other", "other"]
 
 
-async def _told_of(data: Path, namespace: str) -> list[dict[str, Any]]:
+def _place(update: Mapping[str, Any]) -> tuple[str, int]:  # Any: the JSON of the contract
+    return update["conversation_id"], update["seq"]
+
+
+async def _told_of(data: Path, namespace: str, of: Container[str] | None = None) -> list[dict[str, Any]]:
+    """Return updates, of these conversations where they are given, the namespace of their causes made one."""
     async with opened_log(settings_of(data, namespace)) as log:
-        return await _updates(log)
+        found = await _updates(log)
+    for each in found:
+        each["cause"]["topic"] = each["cause"]["topic"].removeprefix(f"{namespace}.")
+    return [each for each in found if of is None or each.get("conversation_id") in of]
+
+
+def test_what_is_compared_is_narrowed(lived: Program) -> None:
+    """All is decided, since what came first decides what comes of the rest; the report is of a part."""
+    whole = replay(lived).json
+    told = lived("tail", "--json").lines
+    third = told[2]["at"]
+    late = replay(lived, "--from", third).json
+    assert late["records_read"] == whole["records_read"]
+    assert late["updates_compared"] == len([each for each in told if each["at"] >= third])
+    by_partition = [_compared(lived, "--partition", str(each)) for each in range(PARTITIONS)]
+    assert sum(by_partition) == whole["updates_compared"]
+    busiest = max(range(PARTITIONS), key=by_partition.__getitem__)
+    end = len([each for each, _ in lived.records("internal.log") if each == busiest])
+    ranges = [_compared(lived, "--partition", str(busiest), "--offsets", f"{at}:{at + 1}") for at in range(end)]
+    assert sum(ranges) == by_partition[busiest]
+    assert replay(lived, "--from", third, "--into", "twin", "--yes").code == 0
+    assert len(asyncio.run(_told_of(lived.data, "twin"))) == len(told)
+
+
+def _compared(program: Program, *args: str) -> int:
+    """Return how many updates are compared; none where there is no record of the range."""
+    ran = program("replay", "log", "--json", *args)
+    if ran.code == 0:
+        return int(ran.json["updates_compared"])
+    assert "range_empty" in ran.err
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "code"),
+    [
+        (["--tenant", "nobody"], "range_empty"),
+        (["--until", "2001-01-01T00:00:00Z"], "range_empty"),
+        (["--from", "2099-01-01T00:00:00Z"], "range_empty"),
+        (["--partition", "0", "--offsets", "900:901"], "range_empty"),
+        (["--partition", str(PARTITIONS)], "partition_unknown"),
+        (["--tenant", "acme", "--contact", "nobody"], "contact_unknown"),
+        (["--tenant", "other", "--contact", "c1"], "contact_unknown"),
+        (["--tenant", "acme", "--contact", "c1", "--from", "2099-01-01T00:00:00Z"], "range_empty"),
+    ],
+)
+def test_a_choice_with_nothing_in_it_makes_no_router(lived: Program, choice: list[str], code: str) -> None:
+    before = {stream: lived.records(stream) for stream in ("internal.log", "internal.outcomes", UPDATES)}
+    ran = lived("replay", "log", "--into", "twin", "--yes", *choice)
+    assert (ran.code, ran.err.split()[1]) == (1, f"{code}:")
+    assert sorted(path.name for path in lived.data.iterdir()) == ["router.sqlite"]
+    assert {stream: lived.records(stream) for stream in before} == before
+
+
+def test_wrong_words_are_told(lived: Program) -> None:
+    for words in (["--contact", "c1"], ["--offsets", "1:2"], ["--from", "PT1H", "--until", "PT2H"]):
+        assert lived("replay", "log", *words).code == 2, words
 
 
 def test_what_another_version_would_decide_is_told(lived: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,13 @@ async def test_twice_the_partitions_tell_the_same(
         assert [await log.bounds("internal.log", each) for each in range(4)] == ends
         assert "target_exists" in (await program(*replay, "--yes")).err
 
+        part = ("replay", "log", "--into", f"{namespace}c", "--tenant", "acme", "--contact", "c0", "--yes", "--json")
+        of_one = await program(*part)
+        assert (of_one.code, json.loads(of_one.out)["differences"]) == (0, 0), of_one.err
+        assert json.loads(of_one.out)["records_written"] < json.loads(ran.out)["records_written"]
+        assert "promote_partial" in (await program("replay", "promote", "--into", f"{namespace}c")).err
+        assert "promote_partial" not in (await program("replay", "promote", "--into", twin_name)).err
+
         promote = ("replay", "promote", "--into", twin_name, "--json")
         early = await program(*promote)
         assert (early.code, json.loads(early.out)["ready"]) == (1, False)

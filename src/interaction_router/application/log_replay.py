@@ -4,13 +4,14 @@ Which record stands where, and why that gives the same bytes: docs/decisions/000
 """
 
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from interaction_router.application.differences import Comparison
-from interaction_router.application.outcomes import OUTCOMES, Counting, is_whole, read_range
+from interaction_router.application.replay_lanes import Lane, Taken
 from interaction_router.application.replay_rows import AllBuckets, AllRows
+from interaction_router.application.replay_scope import ReplaySelection
 from interaction_router.application.views import LOG
 from interaction_router.domain.decide import decide, repeats
 from interaction_router.domain.errors import FatalError
@@ -18,8 +19,8 @@ from interaction_router.domain.events import Decision, Outcome
 from interaction_router.domain.ids import Entity, Place, home
 from interaction_router.domain.messages import LogRecord, Origin, Send
 from interaction_router.domain.rows import Conversation, Head
-from interaction_router.ports import Log, Outgoing, Received
-from interaction_router.wire.codec import decode_log_record, decode_outcome, encode_log_record
+from interaction_router.ports import Log, Outgoing
+from interaction_router.wire.codec import encode_log_record
 
 REPLAYED_FROM: Final = "replayed_from"
 Spot = tuple[int, int]
@@ -46,82 +47,6 @@ class _Home:
     next: int = 0
 
 
-class _Lane:
-    """A partition of the log that is read, with its outcomes beside it."""
-
-    def __init__(self, log: Log, partition: int, end: int) -> None:
-        self.partition = partition
-        self.position = 0
-        self.log_time_ms = 0
-        self._records = _records(log, partition, end)
-        self._outcomes = _outcomes(log, partition)
-        self._head: LogRecord | None = None
-        self._outcome: Outcome | None = None
-
-    async def head(self) -> LogRecord | None:
-        """Return the next record, which stays the next until it is taken; None at the end."""
-        if self._head is None:
-            received = await anext(self._records, None)
-            if received is None:
-                return None
-            if received.offset != self.position:
-                raise FatalError(
-                    "log_trimmed",
-                    f"Partition {self.partition} of {LOG} has no record {self.position}, but {received.offset}.",
-                    "Without its beginning the log decides otherwise: it can only be replayed whole.",
-                )
-            self._head = decode_log_record(received.value or b"", received.headers, arrived_ms=received.timestamp)
-        return self._head
-
-    def time_ms(self) -> int:
-        """Return the log time of the next record."""
-        return self.log_time_ms if self._head is None else max(self.log_time_ms, self._head.stamp_ms or 0)
-
-    async def take(self) -> "_Taken":
-        """Go behind the next record; return it, stamped with its log time, and its outcome where it has one yet."""
-        record, self._head = self._head, None
-        assert record is not None, "`head` has told that there is one"
-        self.log_time_ms = max(self.log_time_ms, record.stamp_ms or 0)
-        place = Place(LOG, self.partition, self.position)
-        self.position += 1
-        if self._outcome is None:
-            self._outcome = await anext(self._outcomes, None)
-        outcome = self._outcome
-        if outcome is None or outcome.offset > place.offset:  # not decided yet, or no longer kept
-            trimmed = outcome is not None
-            outcome = None
-        else:
-            trimmed, self._outcome = False, None
-        stamped = replace(record, stamp_ms=self.log_time_ms, cause=record.cause or place)
-        return _Taken(place, stamped, outcome, trimmed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A record of the first log, where it stands there, and what was decided of it.
-
-    `live` is None where nothing was decided yet, or where that is no longer kept: `trimmed`.
-    """
-
-    place: Place
-    record: LogRecord
-    live: Outcome | None
-    trimmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayScope:
-    """How much of the log is replayed: up to a log time, of one tenant; None is all."""
-
-    until_ms: int | None = None
-    tenant: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of the log, so that another router can go on from it."""
-        return self.until_ms is None and self.tenant is None
-
-
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """A record of the second log: on which partition it stands, as it is appended, and what was decided of it."""
@@ -133,11 +58,16 @@ class Replaced:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay has come to. `left_out` are records of the log behind where it ends."""
+    """What a replay has come to.
+
+    `left_out` are records of the log behind where it ends, `sends_left_out` what is sent now to homes that are not
+    replayed.
+    """
 
     read: int = 0
     written: int = 0
     left_out: int = 0
+    sends_left_out: int = 0
     by_partition: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
@@ -151,7 +81,7 @@ class LogReplay:
         namespace: str,
         partitions: tuple[int, int],
         lineages: tuple[str, str],
-        scope: ReplayScope,
+        selection: ReplaySelection,
         comparison: Comparison,
     ) -> None:
         """`partitions` and `lineages`, as the origins of sends have them, are those of the two logs.
@@ -166,7 +96,7 @@ class LogReplay:
             cause = f"{self._to} partitions cannot be made of {self._from}: records would pass each other."
             raise FatalError("partitions_mixed", cause, f"Take {self._from}, {2 * self._from}, {3 * self._from} …")
         self._streams = (f"{LOG}/{lineages[0]}", f"{LOG}/{lineages[1]}")
-        self._scope = scope
+        self._selection = selection
         self.comparison = comparison
         self._homes = [_Home() for _ in range(self._to)]
         self._waiting: dict[Spot, deque[_Sent]] = defaultdict(deque)
@@ -177,13 +107,13 @@ class LogReplay:
     async def run(self) -> AsyncGenerator[Replaced, None]:
         """Yield the records of the second log, none before that which it was sent by; compare as it goes."""
         lanes = [
-            _Lane(self._log, partition, (await self._log.bounds(LOG, partition)).end) for partition in range(self._from)
+            Lane(self._log, partition, (await self._log.bounds(LOG, partition)).end) for partition in range(self._from)
         ]
         while True:
             ready = [lane for lane in lanes if self._is_ready(lane, lanes, await lane.head())]
             if not ready:
                 break
-            for each in self._take(await min(ready, key=_Lane.time_ms).take()):
+            for each in self._take(await min(ready, key=Lane.time_ms).take()):
                 yield self._counted(each)
         for lane in lanes:
             while await lane.head() is not None:
@@ -205,9 +135,9 @@ class LogReplay:
         self.found.by_partition[replaced.partition] += 1
         return replaced
 
-    def _is_ready(self, lane: _Lane, lanes: list[_Lane], record: LogRecord | None) -> bool:
+    def _is_ready(self, lane: Lane, lanes: list[Lane], record: LogRecord | None) -> bool:
         """Tell whether what the next record comes from was taken before, and whether the replay goes so far."""
-        until = self._scope.until_ms
+        until = self._selection.scope.until_ms
         if record is None or (until is not None and lane.time_ms() >= until):
             return False
         origin = record.origin
@@ -218,11 +148,11 @@ class LogReplay:
             raise FatalError("log_of_another", cause, "A topic was made anew beneath the router.")
         return origin.offset < lanes[origin.partition].position
 
-    def _take(self, taken: _Taken) -> list[Replaced]:
+    def _take(self, taken: Taken) -> list[Replaced]:
         """Return what stands for a record in the second log, and what comes of it there that has no place."""
         self.found.read += 1
         record, live, place = taken.record, taken.live, taken.place
-        if self._scope.tenant not in {None, record.to.tenant} and record.to.tenant:
+        if not self._selection.has(record.to, record.message):
             return []
         found: list[Replaced] = []
         for each in self._in_place(place.partition, record):
@@ -230,10 +160,10 @@ class LogReplay:
             found.append(replaced)
             if replaced.outcome.decision.sends:
                 self._moved[place.partition, place.offset] = (replaced.partition, replaced.outcome.offset)
-        before = None if live is None else (place.partition, live)
+        before = None if live is None else (place.partition, self._selection.part_of(record.to, live))
         if taken.trimmed:
             self.comparison.uncompared += 1
-        else:
+        elif self._selection.compares(place, record.stamp_ms or 0):
             self.comparison.take(before, [(each.partition, each.outcome) for each in found])
         return [*found, *self._sent_without_place()]
 
@@ -275,10 +205,13 @@ class LogReplay:
         """Decide a record at the end of its home; what it sends waits for its place.
 
         `place` is where it stood, and `live` what was decided there: what that has not sent has no place to wait for.
+        Of two conversations that were opened in the same millisecond, where they stood says which was first.
         """
         partition = home(record.to, self._to)
         at = self._homes[partition]
-        decision, changes = decide(at.rows, AllBuckets(at.rows), at.head, record, offset=at.next)
+        decision, changes = decide(
+            at.rows, AllBuckets(at.rows), at.head, record, offset=at.next if place is None else place.offset
+        )
         origin = None if repeats(at.head, record) else record.origin
         at.head.log_time_ms = decision.log_time_ms
         if origin is not None:
@@ -294,6 +227,9 @@ class LogReplay:
     def _wait(self, partition: int, outcome: Outcome, expected: Sequence[Send]) -> None:
         decision = outcome.decision
         for nth, send in enumerate(decision.sends):
+            if not self._selection.has(send.to, send.message):
+                self.found.sends_left_out += 1
+                continue
             sent = LogRecord(
                 send.to,
                 send.message,
@@ -337,30 +273,3 @@ class LogReplay:
             return made
         mark = f"{self._namespace}.{place.stream}/{place.partition}@{place.offset}".encode()
         return made._replace(headers=(*made.headers, (REPLAYED_FROM, mark)))
-
-
-async def _records(log: Log, partition: int, end: int) -> AsyncIterator[Received]:
-    async for records in read_range(log, LOG, partition, 0, end):
-        for record in records:
-            yield record
-
-
-async def _outcomes(log: Log, partition: int) -> AsyncIterator[Outcome]:
-    """Yield the outcomes that count; where a snapshot has let the first of them go, from the first that is kept."""
-    first, end = await log.bounds(OUTCOMES, partition)
-    counting = Counting(-1) if first == 0 else None
-    async for records in read_range(log, OUTCOMES, partition, first, end):
-        if counting is None:
-            counting = _counting_from(records)
-        if counting is not None:
-            for outcome, _ in counting.count(records):
-                yield outcome
-
-
-def _counting_from(records: Sequence[Received]) -> Counting | None:
-    """Return what counts from the first outcome on that stands where it was meant to."""
-    for record in filter(is_whole, records):
-        outcome = decode_outcome(record.value or b"", record.headers)
-        if outcome.expected == record.offset:
-            return Counting(outcome.offset - 1)
-    return None

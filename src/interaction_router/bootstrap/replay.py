@@ -14,15 +14,17 @@ from interaction_router.adapters.kafka.groups import begin_at, committed
 from interaction_router.adapters.kafka.survey import members_of
 from interaction_router.adapters.kafka.topics import TopicPlan, check_topics, plan
 from interaction_router.application.differences import Comparison
-from interaction_router.application.log_replay import LogReplay, ReplayScope
+from interaction_router.application.log_replay import LogReplay
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
+from interaction_router.application.replay_scope import ReplaySelection
 from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
 from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.router import ROLES
 from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
 from interaction_router.bootstrap.topics import Topics, topics_of
+from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Log, Observer
 from interaction_router.settings import Settings
 
@@ -123,9 +125,10 @@ async def examine_promotion(settings: Settings, second: Settings) -> list[Findin
     """Look at whether the second router can take over.
 
     Raises:
-        FatalError: it is not whole.
+        FatalError: it is not whole, or has inputs of its own: `promote_partial`.
     """
     options = client_options(second.kafka)
+    await _refuse_own_inputs(second)
     async with kafka_log(second) as log:
         await check_topics(log, second.channels)
         left = await undecided(log)
@@ -137,8 +140,17 @@ async def examine_promotion(settings: Settings, second: Settings) -> list[Findin
     ]
 
 
+async def _refuse_own_inputs(settings: Settings) -> None:
+    inputs = [each for each in plan(settings.topics, settings.channels) if each not in _plans(settings)]
+    async with topics_of(settings) as topics:
+        missing = [each for each in await topics.diff(inputs) if each.kind == "missing"]
+    if len(missing) < len(inputs):
+        cause = f"{settings.namespace} has inputs of its own: it was replayed in part, or is a router by itself."
+        raise FatalError("promote_partial", cause, "Replay the whole log, without --until, --tenant and --contact.")
+
+
 async def log_replay(
-    settings: Settings, log: Log, *, partitions: int | None, lineage: str, scope: ReplayScope
+    settings: Settings, log: Log, *, partitions: int | None, lineage: str, selection: ReplaySelection
 ) -> LogReplay:
     """Return the replay of a router's log for one of another lineage; as many partitions where no number is given."""
     count = await log.partitions(LOG)
@@ -147,6 +159,6 @@ async def log_replay(
         namespace=settings.namespace,
         partitions=(count, partitions or count),
         lineages=(await lineage_of(log), lineage),
-        scope=scope,
+        selection=selection,
         comparison=Comparison(namespace=settings.namespace),
     )

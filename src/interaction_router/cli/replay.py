@@ -15,6 +15,7 @@ from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.moments import span_options
 from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Progress
+from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.storage import data_option
@@ -42,10 +43,7 @@ def choice_options(function: Function) -> Function:
         click.option("--tenant", metavar="NAME", help="Only of this tenant."),
         click.option("--contact", metavar="ID", help="Only those that name this contact."),
         click.option("--conversation", metavar="ID", help="Only of this conversation."),
-        click.option(
-            "--partition", "partitions", type=click.IntRange(min=0), multiple=True, help="Only this one; repeatable."
-        ),
-        click.option("--offsets", metavar="FROM:TO", help="Only these offsets of the one partition; TO is left out."),
+        partition_options(only="Only"),
     )
     for option in reversed(options):
         function = option(function)
@@ -95,7 +93,7 @@ def updates(  # noqa: PLR0913 - a command takes its options
         raise click.UsageError("name the topic with --to, or go on with --resume FILE")
     if resume is not None and (create or state or any(chosen[name] not in {None, ()} for name in CHOICES)):
         raise click.UsageError("--resume goes on with what was asked for: only --rate and --yes go with it")
-    request = Request(to, create, rate, state or Path(f"{to}.replay.json"), resume, yes, _checked(chosen))
+    request = Request(to, create, rate, state or Path(f"{to}.replay.json"), resume, yes, checked_ranges(chosen))
     return run_interruptible(lambda stop: _updates(invocation, request, stop))
 
 
@@ -115,21 +113,6 @@ class Request:
     def state(self) -> Path:
         """Where it is kept how far it is."""
         return self.resume or self.file
-
-
-def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the offsets read."""
-    from_ms, until_ms, text = chosen["from_ms"], chosen["until_ms"], chosen["offsets"]
-    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
-        raise click.UsageError("--from has to be before --until")
-    if text is None:
-        return chosen
-    first, colon, end = text.partition(":")
-    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise click.UsageError("--offsets must be FROM:TO, as 1000:2000")
-    if len(chosen["partitions"]) != 1:
-        raise click.UsageError("--offsets are of one partition: give --partition once")
-    return {**chosen, "offsets": (int(first), int(end))}
 
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:

@@ -13,12 +13,14 @@ from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.lines import what_happened
 from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.progress import Progress
+from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
     from interaction_router.application.differences import Difference
-    from interaction_router.application.log_replay import LogReplay, Replaced, ReplayScope
+    from interaction_router.application.log_replay import LogReplay, Replaced
+    from interaction_router.application.replay_scope import ReplayScope
     from interaction_router.application.second_log import SecondLogWriter
 
 BATCH: Final = 1_000
@@ -32,11 +34,15 @@ COLUMNS: Final = {"key": "conversation", "first": "update", "live": "live", "rep
 @click.option("--into", metavar="NAMESPACE", help="The namespace of the other router; there must be nothing of it yet.")
 @click.option(
     "--partitions",
+    "count",
     type=click.IntRange(1, 10_000),
     help="How many it has: as many as this one (the default), or a multiple.",
 )
-@click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only what was logged before then.")
-@click.option("--tenant", metavar="NAME", help="Only what is this tenant's.")
+@click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Replay only what was logged before then.")
+@click.option("--tenant", metavar="NAME", help="Replay only what is this tenant's.")
+@click.option("--contact", metavar="ID", help="Of the tenant, only this contact, and who had to do with it.")
+@click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help="Compare only what was logged from then on.")
+@partition_options(only="Compare only")
 @click.option("--yes", is_flag=True, help="Do it; without it, only compare.")
 @data_option
 @json_option
@@ -46,7 +52,7 @@ def log_command(
     /,
     *,
     into: str | None,
-    partitions: int | None,
+    count: int | None,
     yes: bool,
     **scope: Any,  # what `ReplayScope` has
 ) -> int:
@@ -56,35 +62,42 @@ def log_command(
     updates; its workers fill its Redis from them and go on. That is also how a router gets more partitions. Exits with
     1 where anything comes out otherwise, as it may under another version of the program.
 
+    With --until, --tenant or --contact a part is replayed that decides the same by itself: everything before a time, or
+    of these homes. It is for looking at: `replay promote` refuses it. --from, --partition and --offsets only narrow what
+    is compared, since what was logged then was decided by what had been before.
+
     The log is read while the router runs; nothing of it, of its offsets or of its Redis is touched.
     """
-    from interaction_router.application.log_replay import ReplayScope  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.replay_scope import ReplayScope  # noqa: PLC0415 - `--help` needs no clients
 
     if into is None and yes:
         raise click.UsageError("--yes writes a log: say for which namespace with --into")
+    if scope["contact"] is not None and scope["tenant"] is None:
+        raise click.UsageError("--contact is of a tenant: say which with --tenant")
     settings = invocation.settings()
     if into == settings.namespace:
         raise click.UsageError(f"{into} is the namespace that is replayed: name another with --into")
-    asked = ReplayScope(**scope)
-    return run_interruptible(lambda stop: _replay(invocation, into, partitions, asked, stop, yes=yes))
+    asked = ReplayScope(**checked_ranges(scope))
+    return run_interruptible(lambda stop: _replay(invocation, into, count, asked, stop, yes=yes))
 
 
 async def _replay(
     invocation: Invocation,
     into: str | None,
-    partitions: int | None,
+    count: int | None,
     scope: "ReplayScope",
     stop: asyncio.Event,
     *,
     yes: bool,
 ) -> int:
-    from interaction_router.application.views import LOG  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.replay_scope import selected  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import replay as second_router  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.storage import opened_log  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
     async with opened_log(settings) as log:
-        count = partitions or await log.partitions(LOG)
+        count = count or await log.partitions(LOG)
         second = None
         if into is not None:
             second = invocation.settings(second_router.second_settings(settings, into, count, whole=scope.is_whole))
@@ -92,19 +105,20 @@ async def _replay(
                 cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
                 raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
         total = sum([(await log.bounds(LOG, each)).end for each in range(await log.partitions(LOG))])
-        if total == 0:
-            raise FatalError("range_empty", f"{settings.namespace}.{LOG} is empty: there is nothing to replay.", "")
+        selection = await selected(log, scope)
         if not yes or second is None:
-            replay = await second_router.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+            replay = await second_router.log_replay(
+                settings, log, partitions=count, lineage="none", selection=selection
+            )
             whole = await _drain(replay, Progress("records decided", total), stop, None)
             return _report(invocation, replay, into, stop_seen=not whole, dry=True)
         # Refused before anything is made, where the numbers of partitions do not go together.
-        await second_router.log_replay(settings, log, partitions=count, lineage="none", scope=scope)
+        await second_router.log_replay(settings, log, partitions=count, lineage="none", selection=selection)
         async with second_router.second_log(second) as target:
             # Before it is known where the log ends: what is read twice is known by its origin, or by the index.
             begun = await second_router.intake_offsets(settings) if scope.is_whole else {}
             replay = await second_router.log_replay(
-                settings, log, partitions=count, lineage=target.lineage, scope=scope
+                settings, log, partitions=count, lineage=target.lineage, selection=selection
             )
             whole = await _drain(replay, Progress("records written", total), stop, target.writer)
             if whole:
@@ -153,6 +167,7 @@ def _report(invocation: Invocation, replay: "LogReplay", into: str | None, *, st
         "records_read": found.read,
         "records_written": 0 if dry else found.written,
         "records_left_out": found.left_out,
+        "sends_left_out": found.sends_left_out,
         "updates_compared": replay.comparison.updates,
         "records_undecided": replay.comparison.undecided,
         "records_uncompared": replay.comparison.uncompared,

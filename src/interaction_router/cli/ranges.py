@@ -1,0 +1,38 @@
+"""Options that choose records by where they stand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from interaction_router.cli.invocation import Function
+
+
+def partition_options(*, only: str) -> Callable[[Function], Function]:
+    """Give a command `--partition` and `--offsets`; `only` begins what their help says."""
+    partition = click.option(
+        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, help=f"{only} this one; repeatable."
+    )
+    offsets = click.option(
+        "--offsets", metavar="FROM:TO", help=f"{only} these offsets of the one partition; TO is left out."
+    )
+    return lambda function: partition(offsets(function))
+
+
+def checked_ranges(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's options
+    """Return the options with the offsets read.
+
+    Raises:
+        UsageError: a range that has nothing in it, or offsets of no one partition.
+    """
+    from_ms, until_ms, text = chosen["from_ms"], chosen["until_ms"], chosen["offsets"]
+    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        raise click.UsageError("--from has to be before --until")
+    if text is None:
+        return chosen
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise click.UsageError("--offsets must be FROM:TO, as 1000:2000")
+    if len(chosen["partitions"]) != 1:
+        raise click.UsageError("--offsets are of one partition: give --partition once")
+    return {**chosen, "offsets": (int(first), int(end))}
