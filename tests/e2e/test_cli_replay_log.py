@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from interaction_router.application import log_replay
+from interaction_router.application import replay_rows
 from interaction_router.bootstrap.embedded import embedded_router
 from interaction_router.bootstrap.storage import opened_log
 from interaction_router.cli import replay_log as cli_replay_log
@@ -302,7 +302,7 @@ def test_what_another_version_would_decide_is_told(lived: Program, monkeypatch: 
             return Decision(record.stamp_ms or 0), {}
         return decide(rows, buckets, head, record, offset=offset)
 
-    monkeypatch.setattr(log_replay, "decide", forgetful)
+    monkeypatch.setattr(replay_rows, "decide", forgetful)
     before = lived.records("internal.log")
     ran = replay(lived)
     assert ran.code == 1

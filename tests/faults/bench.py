@@ -7,7 +7,16 @@ from typing import Self
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS, Agents, Hints, IntakeSettings, IntakeStage
+from interaction_router.application.intake import (
+    AGENTS,
+    COMMANDS,
+    CONTACTS,
+    Agents,
+    Hints,
+    IntakeSettings,
+    IntakeStage,
+    RawReading,
+)
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
@@ -41,11 +50,9 @@ class Bench:
             bench._agents = Agents(log)
             bench._intake = IntakeStage(
                 log,
-                bench._agents,
+                RawReading(bench._agents, settings, lineages={each: await log.lineage(each) for each in raw}),
                 Hints(tables, clock, partitions=PARTITIONS),
-                settings,
                 partitions=PARTITIONS,
-                lineages={stream: await log.lineage(stream) for stream in raw},
             )
             views = Views(namespace=settings.namespace, partitions=PARTITIONS, lineage=lineage)
             bench._assignment = AssignmentStage(log, tables, clock, views, policy=Policy(), cache_rows=100)

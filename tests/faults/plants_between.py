@@ -124,7 +124,7 @@ def a_watermark_for_interactions(patch: Patch) -> None:
         from interaction_router.application import intake  # noqa: PLC0415
 
         def with_origin(log_record: Any) -> Outgoing:
-            return encode(replace(log_record, origin=log_record.origin or self._origin(place)))
+            return encode(replace(log_record, origin=log_record.origin or self._reading._origin(place)))
 
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(intake, "encode_log_record", with_origin)

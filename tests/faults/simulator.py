@@ -28,6 +28,7 @@ from interaction_router.application.intake import (
     Hints,
     IntakeSettings,
     IntakeStage,
+    RawReading,
 )
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
@@ -167,13 +168,12 @@ class Simulation:
         log, tables = FaultyLog(self.log, weather), FaultyTables(self.tables, weather)
         lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
         raw = (f"interactions.{channel}.v1" for channel in CHANNELS)
+        lineages = {stream: await log.lineage(stream) for stream in (*raw, CONTACTS, COMMANDS)}
         intake = IntakeStage(
             log,
-            Agents(self.log),
+            RawReading(Agents(self.log), SETTINGS, lineages=lineages),
             Hints(tables, self._clock, partitions=PARTITIONS),
-            SETTINGS,
             partitions=PARTITIONS,
-            lineages={stream: await log.lineage(stream) for stream in (*raw, CONTACTS, COMMANDS)},
         )
         views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)
         stage = AssignmentStage(log, tables, self._clock, views, policy=POLICY, cache_rows=20)

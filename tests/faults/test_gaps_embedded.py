@@ -11,7 +11,7 @@ from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.failpoints import Failpoints
-from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS, Agents, Hints, IntakeStage
+from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS, Agents, Hints, IntakeStage, RawReading
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.unobserved import UNOBSERVED
@@ -111,11 +111,9 @@ class World:
         lineage = f"{await self.log.lineage(LOG)}/{await self.log.lineage(OUTCOMES)}"
         intake = IntakeStage(
             self.log,
-            Agents(self.log),
+            RawReading(Agents(self.log), SETTINGS, lineages={each: await self.log.lineage(each) for each in self.raw}),
             Hints(self.tables, self._clock, partitions=PARTITIONS),
-            SETTINGS,
             partitions=PARTITIONS,
-            lineages={stream: await self.log.lineage(stream) for stream in self.raw},
             observer=observer,
         )
         views = Views(namespace="router", partitions=PARTITIONS, lineage=lineage)

@@ -9,7 +9,7 @@ import pytest
 
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import check_topics
-from interaction_router.bootstrap.replay import is_free, second_log
+from interaction_router.bootstrap.replay import intake_offsets, is_free, second_log
 from interaction_router.domain.errors import FatalError
 from tests.integration.running import Running, saved, sms, until, updates
 from tests.integration.test_redrive import Program
@@ -62,23 +62,32 @@ async def _settled(log: KafkaLog) -> bool:
     return len(added) == 2 * PARTIES and len(owners) == PARTIES // 2
 
 
+def _pair(
+    broker: Broker, redis_server: RedisServer, namespace: str, folder: Path, *, partitions: int
+) -> tuple[Running, Running]:
+    """Return a router with four partitions, and one that reads the same inputs, with so many."""
+    servers = {"bootstrap": broker.bootstrap, "redis_url": redis_server.url}
+    session = {"KAFKA__SESSION_TIMEOUT": "6"}
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    return (
+        Running(**servers, namespace=namespace, folder=folder / "a", TOPICS__PARTITIONS="4", **session),
+        Running(
+            **servers,
+            namespace=f"{namespace}b",
+            folder=folder / "b",
+            TOPICS__PARTITIONS=str(partitions),
+            INPUTS_NAMESPACE=namespace,
+            **session,
+        ),
+    )
+
+
 async def test_twice_the_partitions_tell_the_same(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twin_name = f"{namespace}b"
-    servers = {"bootstrap": broker.bootstrap, "redis_url": redis_server.url}
-    session = {"KAFKA__SESSION_TIMEOUT": "6"}
-    running = Running(**servers, namespace=namespace, folder=tmp_path / "a", TOPICS__PARTITIONS="4", **session)
-    twin = Running(
-        **servers,
-        namespace=twin_name,
-        folder=tmp_path / "b",
-        TOPICS__PARTITIONS="8",
-        INPUTS_NAMESPACE=namespace,
-        **session,
-    )
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
+    running, twin = _pair(broker, redis_server, namespace, tmp_path, partitions=8)
     await running.apply_topics()
     program = Program(running, capsys)
     log, copy = running.log(), twin.log()
@@ -143,6 +152,44 @@ async def _both_go_on(running: Running, twin: Running, log: KafkaLog, copy: Kafk
     finally:
         for worker in workers:
             worker.kill()
+
+
+async def test_the_raw_topics_make_a_router_with_any_number_of_partitions(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes on behind what was replayed, and takes nothing twice."""
+    running, twin = _pair(broker, redis_server, namespace, tmp_path, partitions=3)
+    await running.apply_topics()
+    program = Program(running, capsys)
+    log, copy = running.log(), twin.log()
+    worker = running.worker()
+    try:
+        await worker.ready()
+        await log.append(SMS, 0, [sms(f"a{n}", number) for n, number in enumerate(NUMBERS)])
+        await until(lambda: _at_least(log, 2 * PARTIES))
+        await log.append("contacts.v1", 0, [saved(f"c{n}", number) for n, number in enumerate(NUMBERS[::2])])
+        await until(lambda: _at_least(log, 2 * PARTIES + PARTIES // 2))
+        await log.append(SMS, 1, [sms(f"b{n}", number) for n, number in enumerate(NUMBERS)])
+        await until(lambda: _settled(log))
+        assert worker.stop() == 0
+        ends = [await log.bounds("internal.log", each) for each in range(4)]
+        replay = ("replay", "raw", "--into", f"{namespace}b", "--partitions", "3", "--json")
+        dry = await program(*replay)
+        assert (dry.code, json.loads(dry.out)["differing"]) == (0, []), dry.err
+        assert json.loads(dry.out)["records_read"] == 2 * PARTIES + PARTIES // 2
+        assert await is_free(twin.settings)
+        ran = await program(*replay, "--yes")
+        assert (ran.code, json.loads(ran.out)["differences"]) == (0, 0), ran.err
+        assert await copy.partitions("conversations.v1") == 3
+        assert [await log.bounds("internal.log", each) for each in range(4)] == ends
+        assert await intake_offsets(twin.settings) == await intake_offsets(running.settings)
+        before = len(await updates(copy))
+        await _both_go_on(running, twin, log, copy)
+        assert len(await updates(copy)) == before + 1
+    finally:
+        worker.kill()
+        await copy.stop()
+        await log.stop()
 
 
 async def test_a_router_that_is_not_whole_does_not_start(broker: Broker, namespace: str, tmp_path: Path) -> None:

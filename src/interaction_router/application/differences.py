@@ -98,3 +98,51 @@ def _joined(told: list[dict[str, list[bytes]]]) -> dict[str, list[bytes]]:
 def _extend(into: dict[str, list[bytes]], told: Told) -> None:
     for key, values in told.items():
         into[key] += values
+
+
+class LooseComparison:
+    """Compares what two routers tell of the same raw records, whatever each has of its own.
+
+    The log time is each one's own, and so is where a timer stands; ids, numbers, rules and interactions are not.
+    """
+
+    def __init__(self, *, namespace: str, inputs: str | None) -> None:
+        """`namespace` and `inputs` begin the names of topics, on both sides."""
+        self._namespace = namespace
+        self._inputs = inputs
+        self._live: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self._replayed: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self.updates = 0
+        self.undecided = 0
+        self.uncompared = 0
+
+    def live(self, partition: int, outcome: Outcome) -> None:
+        """Take what one router has told."""
+        self.updates += self._take(self._live, partition, outcome)
+
+    def replayed(self, partition: int, outcome: Outcome) -> None:
+        """Take what the other has."""
+        self._take(self._replayed, partition, outcome)
+
+    def _take(self, into: dict[str, list[tuple[int, bytes]]], partition: int, outcome: Outcome) -> int:
+        told = update_records(outcome, partition=partition, namespace=self._namespace, inputs=self._inputs)
+        for update in told:
+            fields = orjson.loads(update.value)
+            del fields["at"]
+            if fields["cause"]["topic"].startswith(f"{self._namespace}.internal."):
+                fields["cause"] = {"rule": fields["cause"]["rule"]}
+            into[update.key.decode()].append((fields.get("seq", 0), orjson.dumps(fields)))
+        return len(told)
+
+    def differences(self) -> list[Difference]:
+        """Return what differs; where something is undecided, that the replay has got further is no difference."""
+        found = []
+        for key in sorted(self._live.keys() | self._replayed.keys()):
+            live, replayed = ([each for _, each in sorted(side.get(key, []))] for side in (self._live, self._replayed))
+            if live == replayed or (self.undecided and live == replayed[: len(live)]):
+                continue
+            first = next((at for at, pair in enumerate(zip(live, replayed, strict=False)) if pair[0] != pair[1]), None)
+            at = min(len(live), len(replayed)) if first is None else first
+            shown = tuple(tuple(map(orjson.loads, each[at:])) for each in (live, replayed))
+            found.append(Difference(key, at, *shown))
+        return found

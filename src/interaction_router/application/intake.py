@@ -148,34 +148,100 @@ class Hints:
         return self._owners.get(endpoint, (endpoint, 0))[0]
 
 
-class IntakeStage:
-    """Reads raw records, refuses the bad ones, and appends the others to the log of the entity they are for."""
+class RawReading:
+    """What raw records say, each by itself: no state, and the same answer to the same record and settings."""
 
-    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
-        self,
-        log: Log,
-        agents: Agents,
-        hints: Hints,
-        settings: IntakeSettings,
-        *,
-        partitions: int,
-        lineages: Mapping[str, str],
-        observer: Observer = UNOBSERVED,
-    ) -> None:
-        """`partitions` are the internal log's; `lineages` name the topics, as repeats are told by their place."""
-        self._log = log
-        self._observer = observer
+    def __init__(self, agents: Agents, settings: IntakeSettings, *, lineages: Mapping[str, str]) -> None:
+        """`lineages` name the topics, as repeats are told by their place."""
         self._agents = agents
-        self._hints = hints
         self._settings = settings
-        self._partitions = partitions
         self._lineages = lineages
         self._channel = {f"interactions.{channel}.v1": channel for channel in settings.channels}
+
+    @property
+    def interactions(self) -> Sequence[str]:
+        """The streams of interactions."""
+        return tuple(self._channel)
 
     @property
     def streams(self) -> Sequence[str]:
         """The raw streams."""
         return (*self._channel, CONTACTS, COMMANDS)
+
+    def interaction(self, stream: str, record: Received) -> tuple[Entity, InteractionEvent]:
+        """Return what an interaction's record says, and the endpoint that it is for.
+
+        Raises:
+            RejectedError: it cannot be taken.
+        """
+        raw = parse_interaction(record.value, channel_of_topic=self._channel[stream])
+        return interaction_message(
+            raw,
+            region=self._settings.region(raw.tenant),
+            own_addresses=self._settings.addresses(raw.tenant),
+            flags=self._agent_flags(raw),
+        )
+
+    def _agent_flags(self, raw: RawInteraction) -> tuple[Flag, ...]:
+        interaction = raw.interaction
+        objection = self._agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
+        if objection is None:
+            return ()
+        if interaction.direction == "outbound" and self._settings.unqualified == "reject":
+            raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
+        return (objection,)
+
+    def other(self, stream: str, record: Received) -> tuple[Entity, Message]:
+        """Return what a contact event or a command says, likewise."""
+        if stream == CONTACTS:
+            return contact_message(record.value, region_of=self._settings.region)
+        return command_message(record.value)
+
+    def log_record(self, place: Place, record: Received, to: Entity, message: Message) -> LogRecord:
+        """Return the record of the internal log, not stamped yet."""
+        interaction = isinstance(message, InteractionEvent)
+        by_hint = isinstance(message, InteractionEvent) and not message.withheld
+        return LogRecord(
+            to=to,
+            message=message,
+            cause=place,
+            stamp_ms=None,
+            origin=None if by_hint else self._origin(place),
+            trace=_trace(record) if record.headers else None,
+            raw=_raw(record) if not interaction or _can_be_refused(message) else None,
+        )
+
+    def _origin(self, place: Place) -> Origin:
+        return Origin(f"{place.stream}/{self._lineages[place.stream]}", place.partition, place.offset, 0)
+
+    def letter(self, place: Place, record: Received, error: RejectedError) -> Outgoing:
+        """Return the dead letter of a record that cannot be taken."""
+        return dead_letter(
+            _raw(record),
+            refusal_of(error),
+            stage="intake",
+            place=place,
+            topic=topic_name(self._settings.namespace, place.stream, self._settings.inputs),
+        )
+
+
+class IntakeStage:
+    """Reads raw records, refuses the bad ones, and appends the others to the log of the entity they are for."""
+
+    def __init__(
+        self, log: Log, reading: RawReading, hints: Hints, *, partitions: int, observer: Observer = UNOBSERVED
+    ) -> None:
+        """`partitions` are the internal log's."""
+        self._log = log
+        self._observer = observer
+        self._reading = reading
+        self._hints = hints
+        self._partitions = partitions
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """The raw streams."""
+        return self._reading.streams
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Leave it to the group's committed offset: it moves only behind what has been appended."""
@@ -196,23 +262,23 @@ class IntakeStage:
         What was appended when it fails is appended again: what has a fixed home is known by its origin, interactions
         that follow a hint by the index.
         """
-        channel, at = self._channel.get(stream), f"{stream}:{partition}"
+        at = f"{stream}:{partition}"
         await self._observer.reached("intake_polled", at)
-        if channel is not None:
-            await self._take_interactions(stream, partition, channel, records)
+        if stream in self._reading.interactions:
+            await self._take_interactions(stream, partition, records)
         else:
             await self._take_others(stream, partition, records)
         await self._observer.reached("intake_appended", at)
         return records[-1].offset + 1
 
-    async def _take_interactions(self, stream: str, partition: int, channel: str, records: Sequence[Received]) -> None:
+    async def _take_interactions(self, stream: str, partition: int, records: Sequence[Received]) -> None:
         letters: list[Outgoing] = []
         read: list[tuple[Received, Entity, InteractionEvent]] = []
         for record in records:
             try:
-                read.append((record, *self._interaction(record, channel)))
+                read.append((record, *self._reading.interaction(stream, record)))
             except RejectedError as error:
-                letters.append(self._letter(stream, partition, record, error))
+                letters.append(self._reading.letter(Place(stream, partition, record.offset), record, error))
         await self._hints.learn([to for _, to, message in read if not message.withheld])
         batches: Batches = defaultdict(list)
         for record, endpoint, message in read:
@@ -225,71 +291,27 @@ class IntakeStage:
         appending = append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
         await self._observer.during("intake_produced", appending)
 
-    def _interaction(self, record: Received, channel: str) -> tuple[Entity, InteractionEvent]:
-        raw = parse_interaction(record.value, channel_of_topic=channel)
-        return interaction_message(
-            raw,
-            region=self._settings.region(raw.tenant),
-            own_addresses=self._settings.addresses(raw.tenant),
-            flags=self._agent_flags(raw),
-        )
-
-    def _agent_flags(self, raw: RawInteraction) -> tuple[Flag, ...]:
-        interaction = raw.interaction
-        objection = self._agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
-        if objection is None:
-            return ()
-        if interaction.direction == "outbound" and self._settings.unqualified == "reject":
-            raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
-        return (objection,)
-
     async def _take_others(self, stream: str, partition: int, records: Sequence[Received]) -> None:
         """Append contact events and commands; what came before a merge is acknowledged before the merge is appended."""
         letters: list[Outgoing] = []
         batches: Batches = defaultdict(list)
         for record in records:
+            place = Place(stream, partition, record.offset)
             try:
-                to, message = self._other(stream, record)
+                to, message = self._reading.other(stream, record)
             except RejectedError as error:
-                letters.append(self._letter(stream, partition, record, error))
+                letters.append(self._reading.letter(place, record, error))
                 continue
             if isinstance(message, ContactMerged):
                 await append_batches(self._log, (LOG, batches))
                 await self._observer.reached("intake_before_merge", f"{stream}:{partition}")
                 batches = defaultdict(list)
-            self._put(batches, Place(stream, partition, record.offset), record, to, message)
+            self._put(batches, place, record, to, message)
         await self._append(stream, partition, batches, letters)
 
-    def _other(self, stream: str, record: Received) -> tuple[Entity, Message]:
-        if stream == CONTACTS:
-            return contact_message(record.value, region_of=self._settings.region)
-        return command_message(record.value)
-
     def _put(self, batches: Batches, place: Place, record: Received, to: Entity, message: Message) -> None:
-        interaction = isinstance(message, InteractionEvent)
-        by_hint = isinstance(message, InteractionEvent) and not message.withheld
-        log_record = LogRecord(
-            to=to,
-            message=message,
-            cause=place,
-            stamp_ms=None,
-            origin=None if by_hint else self._origin(place),
-            trace=_trace(record) if record.headers else None,
-            raw=_raw(record) if not interaction or _can_be_refused(message) else None,
-        )
-        batches[home(to, self._partitions)].append(encode_log_record(log_record))
-
-    def _origin(self, place: Place) -> Origin:
-        return Origin(f"{place.stream}/{self._lineages[place.stream]}", place.partition, place.offset, 0)
-
-    def _letter(self, stream: str, partition: int, record: Received, error: RejectedError) -> Outgoing:
-        return dead_letter(
-            _raw(record),
-            refusal_of(error),
-            stage="intake",
-            place=Place(stream, partition, record.offset),
-            topic=topic_name(self._settings.namespace, stream, self._settings.inputs),
-        )
+        made = self._reading.log_record(place, record, to, message)
+        batches[home(to, self._partitions)].append(encode_log_record(made))
 
     def _letters(self, partition: int, letters: list[Outgoing]) -> Batches:
         return {partition % self._partitions: letters} if letters else {}

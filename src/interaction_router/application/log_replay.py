@@ -10,15 +10,14 @@ from typing import Final
 
 from interaction_router.application.differences import Comparison
 from interaction_router.application.replay_lanes import Lane, Taken
-from interaction_router.application.replay_rows import AllBuckets, AllRows
+from interaction_router.application.replay_rows import Home, sent_records
 from interaction_router.application.replay_scope import ReplaySelection
 from interaction_router.application.views import LOG
-from interaction_router.domain.decide import decide, repeats
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.events import Decision, Outcome
 from interaction_router.domain.ids import Entity, Place, home
 from interaction_router.domain.messages import LogRecord, Origin, Send
-from interaction_router.domain.rows import Conversation, Head
+from interaction_router.domain.rows import Conversation
 from interaction_router.ports import Log, Outgoing
 from interaction_router.wire.codec import encode_log_record
 
@@ -38,15 +37,6 @@ class _Sent:
     placed: bool
 
 
-@dataclass(slots=True)
-class _Home:
-    """A partition as the replay has it so far."""
-
-    rows: AllRows = field(default_factory=AllRows)
-    head: Head = field(default_factory=Head)
-    next: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """A record of the second log: on which partition it stands, as it is appended, and what was decided of it."""
@@ -61,13 +51,14 @@ class Replayed:
     """What a replay has come to.
 
     `left_out` are records of the log behind where it ends, `sends_left_out` what is sent now to homes that are not
-    replayed.
+    replayed, `refused` are raw records that intake would not take.
     """
 
     read: int = 0
     written: int = 0
     left_out: int = 0
     sends_left_out: int = 0
+    refused: int = 0
     by_partition: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
@@ -98,7 +89,7 @@ class LogReplay:
         self._streams = (f"{LOG}/{lineages[0]}", f"{LOG}/{lineages[1]}")
         self._selection = selection
         self.comparison = comparison
-        self._homes = [_Home() for _ in range(self._to)]
+        self._homes = [Home() for _ in range(self._to)]
         self._waiting: dict[Spot, deque[_Sent]] = defaultdict(deque)
         self._unplaced: deque[Spot] = deque()
         self._moved: dict[Spot, Spot] = {}
@@ -205,42 +196,21 @@ class LogReplay:
         """Decide a record at the end of its home; what it sends waits for its place.
 
         `place` is where it stood, and `live` what was decided there: what that has not sent has no place to wait for.
-        Of two conversations that were opened in the same millisecond, where they stood says which was first.
         """
         partition = home(record.to, self._to)
-        at = self._homes[partition]
-        decision, changes = decide(
-            at.rows, AllBuckets(at.rows), at.head, record, offset=at.next if place is None else place.offset
-        )
-        origin = None if repeats(at.head, record) else record.origin
-        at.head.log_time_ms = decision.log_time_ms
-        if origin is not None:
-            at.head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
-        at.rows.change(changes)
-        raw = record.raw if decision.refusal is not None or decision.sends else None
-        outcome = Outcome(at.next, 0, at.next, record.to.tenant, record.cause, origin, record.trace, decision, raw)
-        at.next += 1
+        outcome, _ = self._homes[partition].decide(record, place)
+        decision = outcome.decision
         expected = () if place is None else decision.sends if live is None else live.sends
         self._wait(partition, outcome, expected)
         return Replaced(partition, self._marked(record, place), outcome)
 
     def _wait(self, partition: int, outcome: Outcome, expected: Sequence[Send]) -> None:
-        decision = outcome.decision
-        for nth, send in enumerate(decision.sends):
-            if not self._selection.has(send.to, send.message):
+        for nth, sent in enumerate(sent_records(outcome, self._streams[1], partition)):
+            if not self._selection.has(sent.to, sent.message):
                 self.found.sends_left_out += 1
                 continue
-            sent = LogRecord(
-                send.to,
-                send.message,
-                outcome.cause,
-                decision.log_time_ms,
-                Origin(self._streams[1], partition, outcome.offset, nth),
-                outcome.trace,
-                outcome.raw,
-            )
-            placed = nth < len(expected) and expected[nth].to == send.to
-            way = (partition, home(send.to, self._to))
+            placed = nth < len(expected) and expected[nth].to == sent.to
+            way = (partition, home(sent.to, self._to))
             self._waiting[way].append(_Sent((outcome.offset, nth), sent, placed))
             if not placed:
                 self._unplaced.append(way)

@@ -1,9 +1,14 @@
-"""The rows of a replay: all of them, in memory."""
+"""The rows of a replay: all of them, in memory, and the deciding by them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from interaction_router.domain.rows import Row, RowKey
+from interaction_router.domain.decide import decide, repeats
+from interaction_router.domain.events import Outcome
+from interaction_router.domain.ids import Place
+from interaction_router.domain.messages import LogRecord, Origin
+from interaction_router.domain.rows import Head, Row, RowKey
 
 
 class AllRows(Mapping[RowKey, Row | None]):
@@ -55,3 +60,38 @@ class AllBuckets(Mapping[str, tuple[str, ...]]):
 
     def __len__(self) -> int:
         return len(self._rows.fields)
+
+
+@dataclass(slots=True)
+class Home:
+    """A partition as a replay has it so far; `next` is the offset of its next record."""
+
+    rows: AllRows = field(default_factory=AllRows)
+    head: Head = field(default_factory=Head)
+    next: int = 0
+
+    def decide(self, record: LogRecord, place: Place | None = None) -> tuple[Outcome, Mapping[RowKey, Row | None]]:
+        """Decide the next record; return its outcome and the rows that it has changed.
+
+        `place` is where it stood, if it is here for the second time: of two conversations that were opened in the same
+        millisecond, that says which was first.
+        """
+        offset = self.next if place is None else place.offset
+        decision, changes = decide(self.rows, AllBuckets(self.rows), self.head, record, offset=offset)
+        origin = None if repeats(self.head, record) else record.origin
+        self.head.log_time_ms = decision.log_time_ms
+        if origin is not None:
+            self.head.watermarks[origin.stream, origin.partition] = (origin.offset, origin.nth)
+        self.rows.change(changes)
+        raw = record.raw if decision.refusal is not None or decision.sends else None
+        at = self.next
+        self.next += 1
+        return Outcome(at, 0, at, record.to.tenant, record.cause, origin, record.trace, decision, raw), changes
+
+
+def sent_records(outcome: Outcome, stream: str, partition: int) -> Iterator[LogRecord]:
+    """Yield what an outcome on this partition sends, as records of the log that `stream` names in origins."""
+    for nth, send in enumerate(outcome.decision.sends):
+        origin = Origin(stream, partition, outcome.offset, nth)
+        stamp_ms = outcome.decision.log_time_ms
+        yield LogRecord(send.to, send.message, outcome.cause, stamp_ms, origin, outcome.trace, outcome.raw)

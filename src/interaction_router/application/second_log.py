@@ -7,6 +7,7 @@ from dataclasses import replace
 from interaction_router.application.appending import append_batches, append_each
 from interaction_router.application.log_replay import Replaced
 from interaction_router.application.outcomes import OUTCOMES, outcome_records
+from interaction_router.application.raw_replay import Unread
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Batches, Views
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.rows import Conversation
@@ -29,7 +30,7 @@ class SecondLogWriter:
         self._observer = observer
         self._ends: dict[tuple[str, int], int] = defaultdict(int)
 
-    async def write(self, batch: Iterable[Replaced]) -> None:
+    async def write(self, batch: Iterable[Replaced | Unread]) -> None:
         """Append a batch.
 
         Raises:
@@ -40,6 +41,9 @@ class SecondLogWriter:
         updates: Batches = defaultdict(list)
         letters: Batches = defaultdict(list)
         for each in batch:
+            if isinstance(each, Unread):
+                letters[each.partition].append(each.letter)
+                continue
             records[LOG, each.partition].append(each.record)
             place = (OUTCOMES, each.partition)
             expected = self._ends[place] + len(outcomes[place])

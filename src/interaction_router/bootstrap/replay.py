@@ -13,18 +13,22 @@ from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.groups import begin_at, committed
 from interaction_router.adapters.kafka.survey import members_of
 from interaction_router.adapters.kafka.topics import TopicPlan, check_topics, plan
-from interaction_router.application.differences import Comparison
+from interaction_router.application.differences import Comparison, LooseComparison
+from interaction_router.application.intake import Agents
 from interaction_router.application.log_replay import LogReplay
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
+from interaction_router.application.raw_replay import RawReplay, raw_ranges
 from interaction_router.application.replay_scope import ReplaySelection
 from interaction_router.application.second_log import SecondLogWriter
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
 from interaction_router.bootstrap.observing import observer_of
-from interaction_router.bootstrap.router import ROLES
+from interaction_router.bootstrap.router import ROLES, raw_reading
 from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
+from interaction_router.bootstrap.terms import policy_of, raw_streams
 from interaction_router.bootstrap.topics import Topics, topics_of
 from interaction_router.domain.errors import FatalError
+from interaction_router.domain.names import stream_name
 from interaction_router.ports import Log, Observer
 from interaction_router.settings import Settings
 
@@ -147,6 +151,33 @@ async def _refuse_own_inputs(settings: Settings) -> None:
     if len(missing) < len(inputs):
         cause = f"{settings.namespace} has inputs of its own: it was replayed in part, or is a router by itself."
         raise FatalError("promote_partial", cause, "Replay the whole log, without --until, --tenant and --contact.")
+
+
+async def raw_ranges_of(
+    settings: Settings, log: Log, begun: Mapping[tuple[str, int], int]
+) -> Mapping[tuple[str, int], tuple[int, int]]:
+    """Return the offsets of the raw records, by stream and partition, that intake has taken: `begun` by topic.
+
+    Raises:
+        FatalError: the first of them are no longer kept, or there are none.
+    """
+    namespace, inputs = settings.namespace, settings.inputs_namespace
+    ends = {(stream_name(namespace, topic, inputs), partition): at for (topic, partition), at in begun.items()}
+    return await raw_ranges(log, raw_streams(settings), ends)
+
+
+async def raw_replay(settings: Settings, log: Log, *, partitions: int, lineage: str) -> RawReplay:
+    """Return the replay of a router's raw records for one of another lineage."""
+    agents = Agents(log)
+    await agents.follow()
+    return RawReplay(
+        log,
+        await raw_reading(settings, log, agents),
+        partitions=partitions,
+        lineage=lineage,
+        policy=policy_of(settings),
+        comparison=LooseComparison(namespace=settings.namespace, inputs=settings.inputs_namespace),
+    )
 
 
 async def log_replay(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from interaction_router.application.intake import Agents, Hints, IntakeStage
+from interaction_router.application.intake import Agents, Hints, IntakeStage, RawReading
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import LOG
@@ -57,6 +57,12 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
+async def raw_reading(settings: Settings, log: Log, agents: Agents) -> RawReading:
+    """Return what reads the raw records of these settings."""
+    lineages = {stream: await log.lineage(stream) for stream in raw_streams(settings)}
+    return RawReading(agents, intake_settings(settings), lineages=lineages)
+
+
 async def build_router(
     settings: Settings, log: Log, tables: Tables, clock: Clock, observer: Observer = UNOBSERVED
 ) -> Router:
@@ -66,11 +72,9 @@ async def build_router(
     await agents.follow()
     intake = IntakeStage(
         log,
-        agents,
+        await raw_reading(settings, log, agents),
         Hints(tables, clock, partitions=partitions),
-        intake_settings(settings),
         partitions=partitions,
-        lineages={stream: await log.lineage(stream) for stream in raw_streams(settings)},
         observer=observer,
     )
     assignment = AssignmentStage(

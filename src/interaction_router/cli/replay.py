@@ -18,6 +18,7 @@ from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
+from interaction_router.cli.replay_raw import raw_command
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError
 
@@ -282,4 +283,5 @@ def _keep(path: Path, state: "ReplayState") -> None:
 
 
 noun.add_command(log_command)
+noun.add_command(raw_command)
 noun.add_command(promote_command)

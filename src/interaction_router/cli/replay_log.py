@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -20,8 +21,10 @@ from interaction_router.domain.errors import FatalError
 if TYPE_CHECKING:
     from interaction_router.application.differences import Difference
     from interaction_router.application.log_replay import LogReplay, Replaced
+    from interaction_router.application.raw_replay import RawReplay, Unread
     from interaction_router.application.replay_scope import ReplayScope
     from interaction_router.application.second_log import SecondLogWriter
+    from interaction_router.settings import Settings
 
 BATCH: Final = 1_000
 SHOWN: Final = 20
@@ -74,9 +77,6 @@ def log_command(
         raise click.UsageError("--yes writes a log: say for which namespace with --into")
     if scope["contact"] is not None and scope["tenant"] is None:
         raise click.UsageError("--contact is of a tenant: say which with --tenant")
-    settings = invocation.settings()
-    if into == settings.namespace:
-        raise click.UsageError(f"{into} is the namespace that is replayed: name another with --into")
     asked = ReplayScope(**checked_ranges(scope))
     return run_interruptible(lambda stop: _replay(invocation, into, count, asked, stop, yes=yes))
 
@@ -98,20 +98,15 @@ async def _replay(
     settings = invocation.settings()
     async with opened_log(settings) as log:
         count = count or await log.partitions(LOG)
-        second = None
-        if into is not None:
-            second = invocation.settings(second_router.second_settings(settings, into, count, whole=scope.is_whole))
-            if not await second_router.is_free(second):
-                cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
-                raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
+        second = None if into is None else await checked_target(invocation, into, count, whole=scope.is_whole)
         total = sum([(await log.bounds(LOG, each)).end for each in range(await log.partitions(LOG))])
         selection = await selected(log, scope)
         if not yes or second is None:
             replay = await second_router.log_replay(
                 settings, log, partitions=count, lineage="none", selection=selection
             )
-            whole = await _drain(replay, Progress("records decided", total), stop, None)
-            return _report(invocation, replay, into, stop_seen=not whole, dry=True)
+            whole = await drain(replay, replay.run(), Progress("records decided", total), stop, None)
+            return report(invocation, replay, into, stop_seen=not whole, dry=True)
         # Refused before anything is made, where the numbers of partitions do not go together.
         await second_router.log_replay(settings, log, partitions=count, lineage="none", selection=selection)
         async with second_router.second_log(second) as target:
@@ -120,20 +115,43 @@ async def _replay(
             replay = await second_router.log_replay(
                 settings, log, partitions=count, lineage=target.lineage, selection=selection
             )
-            whole = await _drain(replay, Progress("records written", total), stop, target.writer)
+            whole = await drain(replay, replay.run(), Progress("records written", total), stop, target.writer)
             if whole:
                 await target.complete(begun)
-        return _report(invocation, replay, into, stop_seen=not whole, dry=False)
+        return report(invocation, replay, into, stop_seen=not whole, dry=False)
 
 
-async def _drain(
-    replay: "LogReplay", progress: Progress, stop: asyncio.Event, writer: "SecondLogWriter | None"
+async def checked_target(invocation: Invocation, into: str, count: int, *, whole: bool) -> "Settings":
+    """Return the settings of the other router.
+
+    Raises:
+        FatalError: there is something of it already.
+        UsageError: it is the one that is replayed.
+    """
+    from interaction_router.bootstrap.replay import is_free, second_settings  # noqa: PLC0415 - `--help` needs none
+
+    settings = invocation.settings()
+    if into == settings.namespace:
+        raise click.UsageError(f"{into} is the namespace that is replayed: name another with --into")
+    second = invocation.settings(second_settings(settings, into, count, whole=whole))
+    if not await is_free(second):
+        cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
+        raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
+    return second
+
+
+async def drain(
+    replay: "LogReplay | RawReplay",
+    records: "AsyncIterator[Replaced | Unread]",
+    progress: Progress,
+    stop: asyncio.Event,
+    writer: "SecondLogWriter | None",
 ) -> bool:
     """Take all of a replay, and write it where it is to be; return whether it came to its end."""
-    batch: list[Replaced] = []
+    batch: list[Replaced | Unread] = []
     told = 0
     try:
-        async for each in replay.run():
+        async for each in records:
             batch.append(each)
             if len(batch) < BATCH:
                 continue
@@ -152,7 +170,9 @@ async def _drain(
     return True
 
 
-def _report(invocation: Invocation, replay: "LogReplay", into: str | None, *, stop_seen: bool, dry: bool) -> int:
+def report(
+    invocation: Invocation, replay: "LogReplay | RawReplay", into: str | None, *, stop_seen: bool, dry: bool
+) -> int:
     """Tell what came out."""
     output, found = invocation.output, replay.found
     if stop_seen:
@@ -168,6 +188,7 @@ def _report(invocation: Invocation, replay: "LogReplay", into: str | None, *, st
         "records_written": 0 if dry else found.written,
         "records_left_out": found.left_out,
         "sends_left_out": found.sends_left_out,
+        "records_refused": found.refused,
         "updates_compared": replay.comparison.updates,
         "records_undecided": replay.comparison.undecided,
         "records_uncompared": replay.comparison.uncompared,
