@@ -1,5 +1,6 @@
 """Replays of the log into another router, and what lets that one take over."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,18 +18,31 @@ from interaction_router.application.differences import Comparison, LooseComparis
 from interaction_router.application.intake import Agents
 from interaction_router.application.log_replay import LogReplay
 from interaction_router.application.outcomes import OUTCOMES
-from interaction_router.application.promotion import Finding, of_lag, of_undecided, of_workers, undecided
+from interaction_router.application.promotion import (
+    Finding,
+    GoingOn,
+    conversations_behind,
+    of_conversations,
+    of_lag,
+    of_rows,
+    of_undecided,
+    of_workers,
+    undecided,
+    where_to_go_on,
+)
 from interaction_router.application.raw_replay import RawReplay, raw_ranges
 from interaction_router.application.replay_scope import ReplaySelection
 from interaction_router.application.second_log import SecondLogWriter
+from interaction_router.application.states import LOOKS
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES
 from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.router import ROLES, raw_reading
+from interaction_router.bootstrap.state import SETTLE_S, opened_state, verified
 from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
 from interaction_router.bootstrap.terms import policy_of, raw_streams
 from interaction_router.bootstrap.topics import Topics, topics_of
 from interaction_router.domain.errors import FatalError
-from interaction_router.domain.names import stream_name
+from interaction_router.domain.names import stream_name, topic_name
 from interaction_router.ports import Log, Observer
 from interaction_router.settings import Settings
 
@@ -133,18 +147,60 @@ async def examine_promotion(settings: Settings, second: Settings) -> list[Findin
     """
     options = client_options(second.kafka)
     await _refuse_own_inputs(second)
-    async with kafka_log(second) as log:
+    async with kafka_log(settings) as live, kafka_log(second) as log:
         await check_topics(log, second.channels)
         left = await undecided(log)
+        count, behind = await conversations_behind(live, log)
+        for _ in range(LOOKS):
+            if not behind:
+                break
+            await asyncio.sleep(SETTLE_S)
+            count, behind = await conversations_behind(live, log)
     members = await members_of(options, [f"{second.namespace}-{role}" for role in ROLES])
     return [
         of_workers(members),
         of_lag(await intake_offsets(settings), await intake_offsets(second)),
         of_undecided(left),
+        of_conversations(count, behind),
     ]
 
 
+async def examine_rows(settings: Settings, told: Callable[[str, int, int], None]) -> Finding:
+    """Compare a router's rows with its outcomes, and its state topic with the rows."""
+    async with opened_state(settings) as state:
+        return of_rows(settings.namespace, len(await verified(state, range(state.views.partitions), told, topic=True)))
+
+
+async def going_on(settings: Settings, second: Settings, group: str) -> GoingOn:
+    """Return where a group of subscribers goes on with the updates of the second router.
+
+    Raises:
+        FatalError: `group_unknown`: it has read none of the first.
+    """
+    topic = topic_name(settings.namespace, UPDATES)
+    found = await committed(client_options(settings.kafka), group)
+    reached = {partition: offset for (of, partition), offset in found.items() if of == topic}
+    if not reached:
+        cause = f"The group {group} has no offsets of {topic}."
+        raise FatalError("group_unknown", cause, "Check the name; one that has read nothing begins at the beginning.")
+    async with kafka_log(settings) as live, kafka_log(second) as log:
+        return await where_to_go_on(live, log, reached)
+
+
+async def move_group(second: Settings, group: str, offsets: Mapping[int, int]) -> None:
+    """Let a group, which nobody is in, go on there.
+
+    Raises:
+        FatalError: `group_in_use`.
+    """
+    topic = topic_name(second.namespace, UPDATES)
+    await begin_at(client_options(second.kafka), group, {(topic, each): at for each, at in offsets.items()})
+
+
 async def _refuse_own_inputs(settings: Settings) -> None:
+    """Refuse a part; the router that the inputs are of, to which the way leads back, is none."""
+    if settings.inputs_namespace is None:
+        return
     inputs = [each for each in plan(settings.topics, settings.channels) if each not in _plans(settings)]
     async with topics_of(settings) as topics:
         missing = [each for each in await topics.diff(inputs) if each.kind == "missing"]

@@ -1,6 +1,6 @@
 """What the commands about the state stand on."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
+from interaction_router.application.verification import Difference, Verification
 from interaction_router.application.views import Views
 from interaction_router.bootstrap.observing import observer_of
 from interaction_router.bootstrap.storage import existing_file, kafka_log, views_of
@@ -22,6 +23,8 @@ from interaction_router.ports import Log, Observer, Tables, Upkeep
 from interaction_router.settings import Settings
 
 _PATIENCE = timedelta(seconds=60)
+SETTLE_S = 0.3
+"""The pause before a difference of the state topic is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +76,15 @@ def scratch() -> Iterator[tuple[Tables, Upkeep]]:
         EmbeddedDatabase(Path(folder) / "fold") as database,
     ):
         yield EmbeddedTables(database), EmbeddedUpkeep(database)
+
+
+async def verified(
+    state: State, partitions: Sequence[int], told: Callable[[str, int, int], None], *, topic: bool
+) -> list[Difference]:
+    """Compare the rows of these partitions with the fold of their outcomes, and the state topic with the rows."""
+    with scratch() as fold:
+        live = (state.tables, state.upkeep)
+        settle_s = SETTLE_S if state.shared else 0.0
+        verification = Verification(state.log, live, fold, state.views, told, settle_s=settle_s)
+        found = [each for partition in partitions for each in await verification.partition(partition)]
+        return found + (await verification.state_topic() if topic else [])

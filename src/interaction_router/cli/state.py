@@ -48,9 +48,6 @@ HIDDEN: Final = "…"
 EXPORTS: Final = 5
 """How often a partition is begun again that a worker has moved while it was written out."""
 
-SETTLE_S: Final = 0.3
-"""The pause before a difference of the state topic is looked at again."""
-
 
 @click.group("state", cls=RouterGroup, short_help="Compare the tables with the outcomes, and make them anew.")
 def noun() -> None:
@@ -98,18 +95,10 @@ async def _verify(
     invocation: Invocation, partitions: Sequence[int], steps: Steps, *, repair: bool
 ) -> "tuple[list[Difference], int]":
     from interaction_router.application.states import CONVERSATIONS, write_states  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.application.verification import Verification  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap.state import opened_state, scratch  # noqa: PLC0415 - likewise
+    from interaction_router.bootstrap.state import opened_state, verified  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
-        chosen = _chosen(state, partitions)
-        with scratch() as fold:
-            live = (state.tables, state.upkeep)
-            settle_s = SETTLE_S if state.shared else 0.0
-            verification = Verification(state.log, live, fold, state.views, steps.tell, settle_s=settle_s)
-            found = [each for partition in chosen for each in await verification.partition(partition)]
-            if not partitions:
-                found += await verification.state_topic()
+        found = await verified(state, _chosen(state, partitions), steps.tell, topic=not partitions)
         wrong = [each.key.removeprefix(CONVERSATIONS) for each in found if each.kind.startswith("state_")]
         if not repair or len(wrong) < len(found):  # of wrong rows nothing right can be written
             return found, 0
