@@ -84,7 +84,7 @@ def test_updates_are_chosen(busy: Program) -> None:
         (["--until", "P1D"], "range_empty"),
         (["--from", "2099-01-01T00:00:00Z"], "range_empty"),
         (["--partition", "0", "--offsets", "900:901"], "range_empty"),
-        (["--partition", str(PARTITIONS)], "partition_missing"),
+        (["--partition", str(PARTITIONS)], "partition_unknown"),
     ],
 )
 def test_what_is_not_there_is_told(busy: Program, choice: list[str], code: str) -> None:

@@ -38,6 +38,7 @@ REBUILDS: tuple[CommandGap, ...] = (
     "rebuild_caught_up",
     "rebuild_flipped",
 )
+REPLAYS: tuple[CommandGap, ...] = ("replay_begun", "replay_updates_written", "replay_intake_placed")
 DEATHS: tuple[WorkerGap, ...] = (
     "polled",
     "rows_loaded",
@@ -127,6 +128,45 @@ async def test_a_rebuild_that_dies_beside_a_worker_is_gone_on_with(
         verify = running.run("state", "verify")
         assert verify.process.wait(timeout=DEATH_S) == 0, verify.errors.read_text()
         assert worker.stop() == 0
+    finally:
+        worker.kill()
+        await log.stop()
+
+
+@pytest.mark.slow
+async def test_a_replay_that_dies_leaves_no_router_that_starts(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    running = _running(broker, redis_server, namespace, tmp_path)
+    await running.apply_topics()
+    log = running.log()
+    worker = running.worker()
+    try:
+        await worker.ready()
+        for stream, record in story("r"):
+            await log.append(stream, 0, [record])
+        async with redis_tables(running.settings) as tables:
+            await _at_rest(log, tables)
+            assert worker.stop() == 0
+            ends = [await log.bounds("internal.log", partition) for partition in range(PARTITIONS)]
+            for gap in REPLAYS:
+                other = f"{namespace}{gap.replace('_', '-')}"
+                replay = ("replay", "log", "--into", other, "--yes")
+                await _dies(running, gap, *replay)
+                for command, code in (
+                    (replay, b"target_exists"),
+                    (("replay", "promote", "--into", other), b"topic_missing"),
+                    (
+                        ("worker", "--set", f"namespace={other}", "--set", f"inputs_namespace={namespace}"),
+                        b"topic_missing",
+                    ),
+                ):
+                    refused = running.run(*command)
+                    assert refused.process.wait(timeout=DEATH_S) == 1
+                    assert code in refused.errors.read_bytes(), (gap, command)
+            assert [await log.bounds("internal.log", partition) for partition in range(PARTITIONS)] == ends
+            differences = await check(log, tables, intake_settings(running.settings))
+            assert not differences, "\n".join(map(str, differences[:20]))
     finally:
         worker.kill()
         await log.stop()

@@ -10,6 +10,7 @@ import pytest
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.bootstrap.replay import intake_offsets, is_free, second_log
+from interaction_router.bootstrap.storage import kafka_log
 from interaction_router.domain.errors import FatalError
 from tests.integration.running import Running, saved, sms, until, updates
 from tests.integration.test_redrive import Program
@@ -192,16 +193,19 @@ async def test_the_raw_topics_make_a_router_with_any_number_of_partitions(
         await log.stop()
 
 
-async def test_a_router_that_is_not_whole_does_not_start(broker: Broker, namespace: str, tmp_path: Path) -> None:
-    running = Running(
-        bootstrap=broker.bootstrap, redis_url="redis://127.0.0.1:1/0", namespace=namespace, folder=tmp_path
-    )
+@pytest.mark.parametrize("inputs", [None, "elsewhere"])
+async def test_a_router_that_is_not_whole_does_not_start(
+    broker: Broker, namespace: str, tmp_path: Path, inputs: str | None
+) -> None:
+    """Also one that has no inputs of its own, which are there already."""
+    servers = {"bootstrap": broker.bootstrap, "redis_url": "redis://127.0.0.1:1/0"}
+    first = Running(**servers, namespace=f"{namespace}{inputs}", folder=tmp_path)
+    await first.apply_topics()
+    more = {} if inputs is None else {"INPUTS_NAMESPACE": f"{namespace}{inputs}"}
+    running = Running(**servers, namespace=namespace, folder=tmp_path, **more)
     async with second_log(running.settings):
         pass
-    log = running.log()
-    try:
+    async with kafka_log(running.settings) as log:
         assert not await is_free(running.settings)
         with pytest.raises(FatalError, match="topic_missing"):
             await check_topics(log, running.settings.channels)
-    finally:
-        await log.stop()

@@ -263,7 +263,8 @@ async def ranges_of(
     count = await log.partitions(UPDATES)
     wrong = [each for each in partitions if each >= count]
     if wrong:
-        raise FatalError("partition_missing", f"{UPDATES} has {count} partitions, and {wrong[0]} is none of them.")
+        cause = f"There is no partition {wrong[0]}: the updates have {count}, from 0 to {count - 1}."
+        raise FatalError("partition_unknown", cause, "Check --partition and the namespace.")
     chosen = partitions or tuple(range(count))
     if conversation is not None:
         chosen = tuple(each for each in chosen if each == conversation_hash(conversation) % count)

@@ -300,7 +300,7 @@ def _opened(file: Path) -> IO[bytes]:
 
 async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
     from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.application.rowlines import read_lines  # noqa: PLC0415 - likewise
+    from interaction_router.application.rowlines import OTHER_FILE, read_lines  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
 
     done: list[dict[str, object]] = []
@@ -314,6 +314,8 @@ async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict
                     for first in lines:
                         count = await copies.put(first, lines, dry=dry)
                         done.append({"partition": first["partition"], "applied": first["applied"], "lines": count})
+            if not done:
+                raise FatalError("copy_unreadable", f"There is no copy in {file}.", OTHER_FILE)
     return done
 
 

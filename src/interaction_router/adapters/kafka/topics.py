@@ -120,7 +120,8 @@ def subscribers_plan(settings: TopicsSettings, topic: str, partitions: int) -> T
 async def check_topics(log: Log, channels: Sequence[str]) -> int:
     """Return the number of partitions of the internal log, once every topic is found good enough to start.
 
-    What has become of dead letters, no worker needs to know.
+    What has become of dead letters, no worker needs to know. The snapshots neither; but they are made last where a replay
+    makes a router, and one that is not whole has none.
 
     Raises:
         FatalError: a topic is missing, or has fewer partitions than the internal log, whose partition `p` writes to `p`.
@@ -128,7 +129,7 @@ async def check_topics(log: Log, channels: Sequence[str]) -> int:
     partitions = await log.partitions(LOG)
     for stream in (*(f"interactions.{channel}.v1" for channel in channels), CONTACTS, AGENTS, COMMANDS):
         await log.partitions(stream)
-    for stream in (OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
+    for stream in (OUTCOMES, UPDATES, STATE, DEAD_LETTERS, SNAPSHOTS):
         found = await log.partitions(stream)
         if found < partitions:
             cause = f"{stream} has {found} partitions, fewer than the {partitions} of {LOG}."
