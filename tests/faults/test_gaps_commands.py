@@ -1,4 +1,4 @@
-"""A death in every gap between two effects of a command: run again it ends well, and what is live was never touched."""
+"""A death and a failure in every gap of a command: run again it ends well, and what is live was never touched."""
 
 import asyncio
 import shutil
@@ -17,6 +17,7 @@ from interaction_router.bootstrap.storage import opened_log
 from interaction_router.bootstrap.terms import streams
 from interaction_router.cli import replay_log
 from interaction_router.cli.app import run
+from interaction_router.cli.faults import UNAVAILABLE
 from interaction_router.cli.invocation import Invocation
 from interaction_router.ports import CommandGap, Outgoing
 from interaction_router.settings import EmbeddedSettings, Settings, TopicsSettings
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 """Commands by the first word of their gaps."""
 
+DEAD = -9
 Records = dict[str, list[tuple[bytes | None, bytes | None]]]
 
 
@@ -72,22 +74,25 @@ class Storage:
                 await embedded.log.append(stream, 0, [record])
                 await embedded.shell.settled()
 
-    def __call__(self, *args: str, failpoints: str | None = None) -> str:
+    def __call__(self, *args: str) -> str:
         """Run the program, which has to end well; return what it prints."""
-        env = {} if failpoints is None else {"INTERACTION_ROUTER_FAILPOINTS": failpoints}
-        code = run([*args, "--data", str(self.data)], Invocation(env=env))
-        out, err = self._capsys.readouterr()
+        code, out, err = self._run(args, {})
         assert code == 0, err
         return out
 
-    def dies(self, command: Sequence[str], failpoints: str) -> bool:
-        """Return whether it dies there."""
+    def stops(self, command: Sequence[str], failpoints: str) -> bool:
+        """Return whether it stops there: dead, or because a server does not answer, which it says."""
+        code, _, err = self._run(command, {"INTERACTION_ROUTER_FAILPOINTS": failpoints})
+        assert code in {0, DEAD, UNAVAILABLE}, err
+        assert (code == UNAVAILABLE) is err.startswith("error: failpoint: ")
+        return code != 0
+
+    def _run(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
         try:
-            self(*command, failpoints=failpoints)
+            code = run([*args, "--data", str(self.data)], Invocation(env=env))
         except DeathError:
-            self._capsys.readouterr()
-            return True
-        return False
+            code = DEAD
+        return code, *self._capsys.readouterr()
 
     def contents(self) -> Contents:
         return Contents(asyncio.run(self.topics()), self("state", "export"))
@@ -128,8 +133,9 @@ def storage(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return lived
 
 
+@pytest.mark.parametrize("act", ["die", "fail"])
 @pytest.mark.parametrize("gap", get_args(CommandGap))
-def test_a_command_that_died_is_run_again(storage: Storage, gap: CommandGap) -> None:
+def test_a_command_that_stopped_is_run_again(storage: Storage, gap: CommandGap, act: str) -> None:
     """Each time that the gap is reached is a story of its own."""
     word = gap.partition("_")[0]
     pristine = storage.data.with_name("pristine")
@@ -141,10 +147,10 @@ def test_a_command_that_died_is_run_again(storage: Storage, gap: CommandGap) -> 
     while True:
         shutil.rmtree(storage.data)
         shutil.copytree(pristine, storage.data)
-        if not storage.dies(COMMANDS[word], f"{gap}=die@{nth}"):
+        if not storage.stops(COMMANDS[word], f"{gap}={act}@{nth}"):
             break
         _again(storage, word)
-        assert _made(storage, word) == wanted, f"{gap}=die@{nth}"
+        assert _made(storage, word) == wanted, f"{gap}={act}@{nth}"
         _is_untouched(storage.contents(), live, repeats=word == "rebuild")
         storage("state", "verify")
         nth += 1
