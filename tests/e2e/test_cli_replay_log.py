@@ -290,7 +290,7 @@ def test_a_choice_with_nothing_in_it_makes_no_router(lived: Program, choice: lis
 
 
 def test_wrong_words_are_told(lived: Program) -> None:
-    for words in (["--contact", "c1"], ["--offsets", "1:2"], ["--from", "PT1H", "--until", "PT2H"]):
+    for words in (["--contact", "c1"], ["--anew"], ["--offsets", "1:2"], ["--from", "PT1H", "--until", "PT2H"]):
         assert lived("replay", "log", *words).code == 2, words
 
 

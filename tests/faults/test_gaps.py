@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 
+from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
@@ -154,7 +155,7 @@ async def test_a_replay_that_dies_leaves_no_router_that_starts(
                 replay = ("replay", "log", "--into", other, "--yes")
                 await _dies(running, gap, *replay)
                 for command, code in (
-                    (replay, b"target_exists"),
+                    (replay, b"replay_unfinished"),
                     (("replay", "promote", "--into", other), b"topic_missing"),
                     (
                         ("worker", "--set", f"namespace={other}", "--set", f"inputs_namespace={namespace}"),
@@ -164,6 +165,15 @@ async def test_a_replay_that_dies_leaves_no_router_that_starts(
                     refused = running.run(*command)
                     assert refused.process.wait(timeout=DEATH_S) == 1
                     assert code in refused.errors.read_bytes(), (gap, command)
+                again = running.run(*replay, "--anew")
+                assert again.process.wait(timeout=DEATH_S) == 0, (gap, again.errors.read_text())
+                whole = running.run(*replay, "--anew")
+                assert whole.process.wait(timeout=DEATH_S) == 1
+                assert b"target_exists" in whole.errors.read_bytes()
+                copy = KafkaLog(client_options(running.settings.kafka), other)
+                copied = [await copy.bounds("internal.log", partition) for partition in range(PARTITIONS)]
+                await copy.stop()
+                assert copied == ends, gap
             assert [await log.bounds("internal.log", partition) for partition in range(PARTITIONS)] == ends
             differences = await check(log, tables, intake_settings(running.settings))
             assert not differences, "\n".join(map(str, differences[:20]))

@@ -9,7 +9,7 @@ import pytest
 
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import check_topics
-from interaction_router.bootstrap.replay import intake_offsets, is_free, second_log
+from interaction_router.bootstrap.replay import intake_offsets, second_log, standing_of
 from interaction_router.bootstrap.storage import kafka_log
 from interaction_router.domain.errors import FatalError
 from tests.integration.running import Running, saved, sms, until, updates
@@ -99,7 +99,7 @@ async def test_twice_the_partitions_tell_the_same(
         replay = ("replay", "log", "--into", twin_name, "--partitions", "8")
         dry = await program(*replay, "--json")
         assert (dry.code, json.loads(dry.out)["differences"]) == (0, 0), dry.err
-        assert await is_free(twin.settings)
+        assert await standing_of(twin.settings) == "free"
         ran = await program(*replay, "--yes", "--json")
         assert (ran.code, json.loads(ran.out)["differences"]) == (0, 0), ran.err
         assert await copy.partitions("conversations.v1") == 8
@@ -178,7 +178,7 @@ async def test_the_raw_topics_make_a_router_with_any_number_of_partitions(
         dry = await program(*replay)
         assert (dry.code, json.loads(dry.out)["differing"]) == (0, []), dry.err
         assert json.loads(dry.out)["records_read"] == 2 * PARTIES + PARTIES // 2
-        assert await is_free(twin.settings)
+        assert await standing_of(twin.settings) == "free"
         ran = await program(*replay, "--yes")
         assert (ran.code, json.loads(ran.out)["differences"]) == (0, 0), ran.err
         assert await copy.partitions("conversations.v1") == 3
@@ -206,6 +206,6 @@ async def test_a_router_that_is_not_whole_does_not_start(
     async with second_log(running.settings):
         pass
     async with kafka_log(running.settings) as log:
-        assert not await is_free(running.settings)
+        assert await standing_of(running.settings) == "unfinished"
         with pytest.raises(FatalError, match="topic_missing"):
             await check_topics(log, running.settings.channels)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final, Literal
 
 from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -40,11 +41,14 @@ from interaction_router.bootstrap.router import ROLES, raw_reading
 from interaction_router.bootstrap.state import SETTLE_S, opened_state, verified
 from interaction_router.bootstrap.storage import embedded_file, kafka_log, lineage_of, views_of
 from interaction_router.bootstrap.terms import policy_of, raw_streams
-from interaction_router.bootstrap.topics import Topics, topics_of
+from interaction_router.bootstrap.topics import Topics, kafka_topics, topics_of
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.names import stream_name, topic_name
 from interaction_router.ports import Log, Observer
 from interaction_router.settings import Settings
+
+WRITTEN: Final = frozenset({LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS})
+"""The streams that a replay writes; it makes the others last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,29 @@ class SecondLog:
     complete: Callable[[Mapping[tuple[str, int], int]], Awaitable[None]]
 
 
-async def is_free(settings: Settings) -> bool:
-    """Tell whether nothing is there of the router of these settings."""
+Standing = Literal["free", "unfinished", "taken"]
+
+
+async def standing_of(settings: Settings) -> Standing:
+    """Return what is there of the router of these settings; what was embedded and not finished is nothing."""
     path = embedded_file(settings)
     if path is not None:
-        return not path.exists()
+        return "taken" if path.exists() else "free"
     plans = _plans(settings)
     async with topics_of(settings) as topics:
-        missing = [each for each in await topics.diff(plans) if each.kind == "missing"]
-    return len(missing) == len(plans)
+        missing = {each.stream for each in await topics.diff(plans) if each.kind == "missing"}
+    if len(missing) == len(plans):
+        return "free"
+    last = {each.stream for each in plans} - WRITTEN
+    members = await members_of(client_options(settings.kafka), [f"{settings.namespace}-{role}" for role in ROLES])
+    return "unfinished" if last <= missing and not any(members.values()) else "taken"
+
+
+async def remove_unfinished(settings: Settings) -> None:
+    """Remove the topics of a replay that has not ended, for good, if there are any."""
+    if await standing_of(settings) == "unfinished":
+        async with kafka_topics(settings) as topics:
+            await topics.remove([each for each in _plans(settings) if each.stream in WRITTEN])
 
 
 def _plans(settings: Settings) -> list[TopicPlan]:
@@ -78,7 +96,7 @@ def _plans(settings: Settings) -> list[TopicPlan]:
 async def second_log(settings: Settings) -> AsyncIterator[SecondLog]:
     """Make the topics of a router that are written, and have them; until it is complete no worker starts on it."""
     plans = _plans(settings)
-    written = [each for each in plans if each.stream in {LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS}]
+    written = [each for each in plans if each.stream in WRITTEN]
     path, observer = embedded_file(settings), observer_of(settings)
 
     async def complete(topics: Topics, begun: Mapping[tuple[str, int], int]) -> None:

@@ -1,7 +1,7 @@
 """Topics, to compare, to make and to read by their whole names."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from interaction_router.adapters.clock import SystemClock
@@ -69,6 +69,11 @@ async def create_topic(settings: Settings, topics: Log, topic: str, partitions: 
         return
     async with _admin(settings, "") as admin:
         await admin.apply([wanted])
+
+
+def kafka_topics(settings: Settings) -> AbstractAsyncContextManager[TopicAdmin]:
+    """Have the topics on Kafka alone, where they can be removed too."""
+    return _admin(settings, settings.namespace)
 
 
 @asynccontextmanager

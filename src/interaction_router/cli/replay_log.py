@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -10,7 +11,7 @@ import click
 from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
-from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.lines import what_happened
 from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.progress import Progress
@@ -33,8 +34,34 @@ WIDEST: Final = 100
 COLUMNS: Final = {"key": "conversation", "first": "update", "live": "live", "replayed": "replayed"}
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which router is to be written, if any: with so many partitions, or as many as the one that is replayed."""
+
+    into: str | None
+    count: int | None
+    anew: bool
+    yes: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what says only half of it."""
+        if self.into is None and (self.yes or self.anew):
+            raise click.UsageError(
+                "--yes and --anew are for a log that is written: say for which namespace with --into"
+            )
+
+
+def target_options(function: Function) -> Function:
+    """Give a command the options of `Target`, but for the number of partitions."""
+    into = click.option(
+        "--into", metavar="NAMESPACE", help="The namespace of the other router; there must be nothing of it yet."
+    )
+    anew = click.option("--anew", is_flag=True, help="Remove first what a replay that has not ended has left there.")
+    yes = click.option("--yes", is_flag=True, help="Do it; without it, only compare.")
+    return into(anew(yes(function)))
+
+
 @click.command("log", cls=RouterCommand, short_help="Decide the log once more, and write it for another router.")
-@click.option("--into", metavar="NAMESPACE", help="The namespace of the other router; there must be nothing of it yet.")
 @click.option(
     "--partitions",
     "count",
@@ -46,7 +73,7 @@ COLUMNS: Final = {"key": "conversation", "first": "update", "live": "live", "rep
 @click.option("--contact", metavar="ID", help="Of the tenant, only this contact, and who had to do with it.")
 @click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help="Compare only what was logged from then on.")
 @partition_options(only="Compare only")
-@click.option("--yes", is_flag=True, help="Do it; without it, only compare.")
+@target_options
 @data_option
 @json_option
 @click.pass_obj
@@ -56,6 +83,7 @@ def log_command(
     *,
     into: str | None,
     count: int | None,
+    anew: bool,
     yes: bool,
     **scope: Any,  # what `ReplayScope` has
 ) -> int:
@@ -73,23 +101,14 @@ def log_command(
     """
     from interaction_router.application.replay_scope import ReplayScope  # noqa: PLC0415 - `--help` needs no clients
 
-    if into is None and yes:
-        raise click.UsageError("--yes writes a log: say for which namespace with --into")
+    target = Target(into, count, anew, yes)
     if scope["contact"] is not None and scope["tenant"] is None:
         raise click.UsageError("--contact is of a tenant: say which with --tenant")
     asked = ReplayScope(**checked_ranges(scope))
-    return run_interruptible(lambda stop: _replay(invocation, into, count, asked, stop, yes=yes))
+    return run_interruptible(lambda stop: _replay(invocation, target, asked, stop))
 
 
-async def _replay(
-    invocation: Invocation,
-    into: str | None,
-    count: int | None,
-    scope: "ReplayScope",
-    stop: asyncio.Event,
-    *,
-    yes: bool,
-) -> int:
+async def _replay(invocation: Invocation, target: Target, scope: "ReplayScope", stop: asyncio.Event) -> int:
     from interaction_router.application.replay_scope import selected  # noqa: PLC0415 - `--help` needs no clients
     from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap import replay as second_router  # noqa: PLC0415 - likewise
@@ -97,46 +116,54 @@ async def _replay(
 
     settings = invocation.settings()
     async with opened_log(settings) as log:
-        count = count or await log.partitions(LOG)
-        second = None if into is None else await checked_target(invocation, into, count, whole=scope.is_whole)
+        count = target.count or await log.partitions(LOG)
+        second = await checked(invocation, target, count, whole=scope.is_whole)
         total = sum([(await log.bounds(LOG, each)).end for each in range(await log.partitions(LOG))])
         selection = await selected(log, scope)
-        if not yes or second is None:
+        if not target.yes or second is None:
             replay = await second_router.log_replay(
                 settings, log, partitions=count, lineage="none", selection=selection
             )
             whole = await drain(replay, replay.run(), Progress("records decided", total), stop, None)
-            return report(invocation, replay, into, stop_seen=not whole, dry=True)
+            return report(invocation, replay, target.into, stop_seen=not whole, dry=True)
         # Refused before anything is made, where the numbers of partitions do not go together.
         await second_router.log_replay(settings, log, partitions=count, lineage="none", selection=selection)
-        async with second_router.second_log(second) as target:
+        if target.anew:
+            await second_router.remove_unfinished(second)
+        async with second_router.second_log(second) as made:
             # Before it is known where the log ends: what is read twice is known by its origin, or by the index.
             begun = await second_router.intake_offsets(settings) if scope.is_whole else {}
             replay = await second_router.log_replay(
-                settings, log, partitions=count, lineage=target.lineage, selection=selection
+                settings, log, partitions=count, lineage=made.lineage, selection=selection
             )
-            whole = await drain(replay, replay.run(), Progress("records written", total), stop, target.writer)
+            whole = await drain(replay, replay.run(), Progress("records written", total), stop, made.writer)
             if whole:
-                await target.complete(begun)
-        return report(invocation, replay, into, stop_seen=not whole, dry=False)
+                await made.complete(begun)
+        return report(invocation, replay, target.into, stop_seen=not whole, dry=False)
 
 
-async def checked_target(invocation: Invocation, into: str, count: int, *, whole: bool) -> "Settings":
-    """Return the settings of the other router.
+async def checked(invocation: Invocation, target: Target, count: int, *, whole: bool) -> "Settings | None":
+    """Return the settings of the other router, of which there is nothing yet, or what is to be removed first.
 
     Raises:
         FatalError: there is something of it already.
         UsageError: it is the one that is replayed.
     """
-    from interaction_router.bootstrap.replay import is_free, second_settings  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.bootstrap.replay import second_settings, standing_of  # noqa: PLC0415 - `--help` needs none
 
-    settings = invocation.settings()
+    settings, into = invocation.settings(), target.into
+    if into is None:
+        return None
     if into == settings.namespace:
         raise click.UsageError(f"{into} is the namespace that is replayed: name another with --into")
     second = invocation.settings(second_settings(settings, into, count, whole=whole))
-    if not await is_free(second):
-        cause = f"There is something of namespace {into} already: a router, or a replay that has not ended."
+    standing = await standing_of(second)
+    if standing == "taken":
+        cause = f"There is something of namespace {into} already."
         raise FatalError("target_exists", cause, "Take another namespace, or remove its topics and Redis keys.")
+    if standing == "unfinished" and not target.anew:
+        cause = f"There is a replay into {into} that has not ended."
+        raise FatalError("replay_unfinished", cause, "With --anew its topics are removed, and it begins anew.")
     return second
 
 
@@ -176,7 +203,7 @@ def report(
     """Tell what came out."""
     output, found = invocation.output, replay.found
     if stop_seen:
-        left = "" if dry else f": {into} is not whole, and no worker starts on it; remove its topics"
+        left = "" if dry else f": {into} is not whole, and no worker starts on it; --anew begins anew"
         output.note(f"interrupted after {found.read} records{left}")
         return INTERRUPTED
     differences = replay.comparison.differences()

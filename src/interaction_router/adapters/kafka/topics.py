@@ -192,6 +192,19 @@ class TopicAdmin:
             await self._shown([by_stream[stream] for stream in dict.fromkeys(d.stream for d in done)])
         return Applied(done, [difference for difference in differences if not difference.mendable])
 
+    async def remove(self, plans: Sequence[TopicPlan]) -> None:
+        """Remove topics with all that is in them, for good; return once no broker knows of any."""
+        streams = [topic.stream for topic in plans]
+        with translating("topics"):
+            found = await self._described(streams)
+            answer: Any = await self._admin.delete_topics([self._topic(stream) for stream in found])  # Any: by version
+            for name, code, *_ in answer.topic_error_codes:
+                _raise_for(code, None, name)
+            async with asyncio.timeout(SHOWN_S):
+                for broker in [each.nodeId for each in self._client.cluster.brokers()]:
+                    while await self._described(streams, broker):  # noqa: ASYNC110 - nothing tells of it
+                        await asyncio.sleep(0.1)
+
     async def trim(self, stream: str, ends: Mapping[int, int]) -> None:
         """Remove the records of each partition that are before an offset, for good."""
         topic = self._topic(stream)
