@@ -14,7 +14,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt bench faults servers setup lock clean
+.PHONY: help demo test check fmt bench faults soak servers setup lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## measure against real serv
 
 faults: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## kill, pause, cut and wipe everything under load, then check (10 min)
 	$(BIN)/python -m tests.faults.real $(ARGS)
+
+soak: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## a million interactions through a worker that is killed every 20 s (20 min)
+	$(BIN)/python -m tests.faults.real.soak $(ARGS)
 
 servers: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## run a real broker and Valkey until Ctrl-C (BROKER_PORT=, REDIS_PORT=)
 	@$(BIN)/python -m tests.servers --broker-port $(BROKER_PORT) --redis-port $(REDIS_PORT)

@@ -13,7 +13,8 @@ from statistics import quantiles
 from interaction_router.application.intake import COMMANDS, CONTACTS
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Tables
+from interaction_router.ports import Log, Tables
+from interaction_router.settings import Settings
 from tests.benchmarks.bench import Group
 from tests.checker import Difference, check
 from tests.faults.real.kinds import KINDS
@@ -77,7 +78,8 @@ async def run(folder: Path, *, faults: int = FAULTS, seconds: float = MOST_S, se
             stop.set()
             await feeding
             async with redis_tables(world.past_the_proxies) as tables:
-                await _at_rest(world, tables)
+                settings = world.past_the_proxies
+                await at_rest(world.log(), settings, tables, partitions=PARTITIONS, within_s=_REST_LIMIT_S)
                 differences = await check(world.log(), tables, intake_settings(world.past_the_proxies))
             told, repeated = await _told(world)
         finally:
@@ -105,17 +107,16 @@ async def _inflict(world: World, random: Random, *, faults: int, seconds: float)
     return recoveries
 
 
-async def _at_rest(world: World, tables: Tables) -> None:
+async def at_rest(log: Log, settings: Settings, tables: Tables, *, partitions: int, within_s: float) -> None:
     """Wait until everything is taken in, decided, applied and unchanged for a while."""
     since, before = time.monotonic(), -1
-    log, settings = world.log(), world.past_the_proxies
     inputs = [f"interactions.{channel}.v1" for channel in settings.channels] + [CONTACTS, COMMANDS]
     groups = [Group(f"{settings.namespace}-intake", f"{settings.namespace}.{stream}") for stream in inputs]
 
     async def still() -> bool:
         nonlocal since, before
-        ends = [(await log.bounds(_LOG, partition)).end for partition in range(PARTITIONS)]
-        applied = [(await tables.load(partition, [])).applied for partition in range(PARTITIONS)]
+        ends = [(await log.bounds(_LOG, partition)).end for partition in range(partitions)]
+        applied = [(await tables.load(partition, [])).applied for partition in range(partitions)]
         if sum(ends) != before or applied != [end - 1 for end in ends]:
             since, before = time.monotonic(), sum(ends)
         if time.monotonic() - since <= _REST_S:
@@ -123,7 +124,7 @@ async def _at_rest(world: World, tables: Tables) -> None:
         # A partition that has had an update again may still have much before it.
         return all([await group.committed(settings.kafka) for group in groups])
 
-    await until(still, within_s=_REST_LIMIT_S)
+    await until(still, within_s=within_s)
 
 
 async def _told(world: World) -> tuple[int, int]:
