@@ -168,5 +168,5 @@ def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> 
     assert later is not None
     assert telemetry.particulars(later) == {"unsaid": 2}
     assert passes(away, 1061.0, of="aiokafka.conn")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane"), "what is ours is said once already"
