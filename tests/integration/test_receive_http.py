@@ -132,8 +132,8 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         answer = await receiver.ask("POST", "/v1/outbound/check", good.headers, question)
         assert orjson.loads(answer.body)["rule"] == "opened_unlinked"
         counted = (await receiver.ask("GET", "/metrics", {})).body.decode()
-        assert 'interaction_router_webhooks_total{vendor="json",outcome="forged"} 1\n' in counted
-        assert "\ninteraction_router_spooled_records 0\n" in counted
+        assert 'interaction_router_webhooks_total{outcome="forged",vendor="json"} 1.0\n' in counted
+        assert "\ninteraction_router_spooled_records 0.0\n" in counted
         assert b"27821234567" not in receiver.errors.read_bytes()
 
 
