@@ -15,17 +15,15 @@ from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.application.simulation import Load, Simulated, first_records, load_records
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Outgoing, Tables
+from interaction_router.ports import Outgoing
 from tests.checker import check
-from tests.integration.running import Running, Worker, until, updates
+from tests.integration.running import Running, Worker, at_rest, updates
 from tests.servers import Broker, RedisServer
 
 INTERACTIONS = 20_000
 CHUNK = 500
 CLOSES = 200
-REST_S = 8.0
 PARTITIONS = 8
-LOG = "internal.log"
 
 
 async def test_nothing_is_lost_and_nothing_is_twice(
@@ -49,7 +47,7 @@ async def test_nothing_is_lost_and_nothing_is_twice(
         await _trouble(running, workers, redis_server)
         await feeding
         async with redis_tables(running.settings) as tables:
-            await _at_rest(log, tables)
+            await at_rest(running.settings, log, tables, within_s=120)
             differences = await check(log, tables, intake_settings(running.settings))
             assert not differences, "\n".join(map(str, differences[:20]))
         told = await updates(log)
@@ -132,18 +130,3 @@ async def _close_some(log: KafkaLog, closed: set[str]) -> None:
         }
         closed.add(key)
         await log.append("commands.v1", partition, [Outgoing(None, orjson.dumps(command))])
-
-
-async def _at_rest(log: KafkaLog, tables: Tables) -> None:
-    """Wait until everything is decided, applied and unchanged for a while."""
-    since, before = time.monotonic(), -1
-
-    async def still() -> bool:
-        nonlocal since, before
-        ends = [(await log.bounds(LOG, partition)).end for partition in range(PARTITIONS)]
-        applied = [(await tables.load(partition, [])).applied for partition in range(PARTITIONS)]
-        if sum(ends) != before or applied != [end - 1 for end in ends]:
-            since, before = time.monotonic(), sum(ends)
-        return time.monotonic() - since > REST_S
-
-    await until(still, within_s=120)
