@@ -35,7 +35,7 @@ async def test_nothing_is_lost_and_nothing_is_twice(
         redis_url=redis_server.url,
         namespace=namespace,
         folder=tmp_path,
-        KAFKA__SESSION_TIMEOUT="6",
+        KAFKA__SESSION_TIMEOUT="4",
         KAFKA__HEARTBEAT_INTERVAL="1",
     )
     await running.apply_topics()
@@ -67,15 +67,15 @@ async def test_nothing_is_lost_and_nothing_is_twice(
 
 async def _trouble(running: Running, workers: list[Worker], redis_server: RedisServer) -> None:
     """Kill, empty, kill and stop, one after the other; each worker is started again."""
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
     await _again(running, workers, 0, kill=True)
-    await asyncio.sleep(6)
+    await asyncio.sleep(3)
     client = aioredis.Redis.from_url(redis_server.url)
     await client.flushall()
     await client.aclose()
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
     await _again(running, workers, 0, kill=True)
-    await asyncio.sleep(6)
+    await asyncio.sleep(3)
     await _again(running, workers, 1, kill=False)
 
 
