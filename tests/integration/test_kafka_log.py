@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -22,11 +22,9 @@ STREAM = "internal.log"
 Opener = Callable[..., KafkaLog]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One of this file's own, since it is paused and killed here; every test leaves it running."""
-    with Broker(tmp_path_factory.mktemp("broker")) as own:
-        yield own
+@pytest.fixture
+def broker(mortal_broker: Broker) -> Broker:
+    return mortal_broker
 
 
 @pytest.fixture
