@@ -40,10 +40,13 @@ async def test_nothing_is_lost_and_nothing_is_twice(
     )
     await running.apply_topics()
     log = running.log()
+    load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=1000.0, contacts=400)
+    # Before the workers, which know at their start all agents that there are, and newer ones only after a while.
+    await _append(log, list(first_records(load)))
     workers = [running.worker(), running.worker()]
     try:
         await asyncio.gather(*(worker.ready() for worker in workers))
-        feeding = asyncio.create_task(_feed(log))
+        feeding = asyncio.create_task(_feed(log, load))
         await _trouble(running, workers, redis_server)
         await feeding
         async with redis_tables(running.settings) as tables:
@@ -88,10 +91,8 @@ async def _again(running: Running, workers: list[Worker], nth: int, *, kill: boo
     await workers[nth].ready()
 
 
-async def _feed(log: KafkaLog) -> None:
+async def _feed(log: KafkaLog, load: Load) -> None:
     """Write the load as gateways do, and close some conversations on the way."""
-    load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=1000.0, contacts=400)
-    await _append(log, list(first_records(load)))
     records = load_records(load)
     closed: set[str] = set()
     for _ in range(INTERACTIONS // CHUNK):
