@@ -11,23 +11,19 @@ from random import Random
 from statistics import quantiles
 from typing import NamedTuple
 
-from interaction_router.application.intake import COMMANDS, CONTACTS
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Log, Tables
-from interaction_router.settings import Settings
-from tests.benchmarks.bench import Group
 from tests.checker import Difference, check
 from tests.faults.real.kinds import KINDS, NEED_DISKS
 from tests.faults.real.world import PARTITIONS, UPDATES, World
-from tests.integration.running import until
+from tests.integration.running import at_rest
 
 FAULTS = 76
 MOST_S = 500.0
 RECOVERY_LIMIT_S = 30.0
-_REST_S = 8.0
+_SILENCE_S = 8.0
+"""A request to a server that was silent may be tried again only after that."""
 _REST_LIMIT_S = 150.0
-_LOG = "internal.log"
 _LOST = frozenset({"lost", "undecided", "not_refused"})
 _TWICE = frozenset({"in_two_conversations", "event_told", "opened_twice"})
 
@@ -88,8 +84,7 @@ async def run(folder: Path, *, faults: int = FAULTS, seconds: float = MOST_S, se
             stop.set()
             await feeding
             async with redis_tables(world.past_the_proxies) as tables:
-                settings = world.past_the_proxies
-                await at_rest(world.log(), settings, tables, partitions=PARTITIONS, within_s=_REST_LIMIT_S)
+                await at_rest(world.past_the_proxies, world.log(), tables, within_s=_REST_LIMIT_S, rest_s=_SILENCE_S)
                 differences = await check(world.log(), tables, intake_settings(world.past_the_proxies))
             told, repeated = await _told(world)
         finally:
@@ -121,26 +116,6 @@ async def _inflict(world: World, random: Random, *, faults: int, seconds: float)
         )
         await asyncio.sleep(random.random())
     return recoveries
-
-
-async def at_rest(log: Log, settings: Settings, tables: Tables, *, partitions: int, within_s: float) -> None:
-    """Wait until everything is taken in, decided, applied and unchanged for a while."""
-    since, before = time.monotonic(), -1
-    inputs = [f"interactions.{channel}.v1" for channel in settings.channels] + [CONTACTS, COMMANDS]
-    groups = [Group(f"{settings.namespace}-intake", f"{settings.namespace}.{stream}") for stream in inputs]
-
-    async def still() -> bool:
-        nonlocal since, before
-        ends = [(await log.bounds(_LOG, partition)).end for partition in range(partitions)]
-        applied = [(await tables.load(partition, [])).applied for partition in range(partitions)]
-        if sum(ends) != before or applied != [end - 1 for end in ends]:
-            since, before = time.monotonic(), sum(ends)
-        if time.monotonic() - since <= _REST_S:
-            return False
-        # A partition that has had an update again may still have much before it.
-        return all([await group.committed(settings.kafka) for group in groups])
-
-    await until(still, within_s=within_s)
 
 
 async def _told(world: World) -> tuple[int, int]:

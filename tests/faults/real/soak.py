@@ -19,8 +19,7 @@ from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
 from interaction_router.ports import Outgoing
 from tests.checker import check
-from tests.faults.real.run import at_rest
-from tests.integration.running import Running, Worker
+from tests.integration.running import Running, Worker, at_rest
 from tests.servers import Broker, RedisServer
 
 PARTITIONS = 8
@@ -106,7 +105,7 @@ class Soak:
 
 async def run(folder: Path, *, records: int, kill_every_s: float, rest_s: float) -> Report:
     """Feed, kill and compare."""
-    with Broker(folder / "kafka") as broker, RedisServer(folder / "redis") as redis_server:
+    with Broker(folder / "kafka", enduring=True) as broker, RedisServer(folder / "redis") as redis_server:
         running = Running(
             bootstrap=broker.bootstrap,
             redis_url=redis_server.url,
@@ -122,7 +121,7 @@ async def run(folder: Path, *, records: int, kill_every_s: float, rest_s: float)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(soak.lives())
                     await soak.feed()
-                    await at_rest(log, running.settings, tables, partitions=PARTITIONS, within_s=rest_s)
+                    await at_rest(running.settings, log, tables, within_s=rest_s)
                     soak.stop()
                 print(f"at rest after {soak.report.took_s:.0f} s; comparing", file=sys.stderr, flush=True)
                 found = await check(log, tables, intake_settings(running.settings))

@@ -70,6 +70,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.away: set[int] = set()
         self.exits: list[str] = []
+        self.load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=RATE, contacts=300)
         self.written = 0
         self.broker_disk = SmallDisk(folder / "broker-1", mib=512)
         self.redis_disk = SmallDisk(folder / "redis", mib=128)
@@ -88,6 +89,8 @@ class World:
                 for proxy in (world.to_redis, *world.to_brokers):
                     await proxy.start()
                 await world.running.apply_topics()
+                # Before the workers, which know at their start all agents that there are, and newer ones after a while.
+                await world._append(world.log(), list(first_records(world.load)))
                 for number in range(WORKERS):
                     world.start_worker(number)
                 await asyncio.gather(*(worker.ready() for worker in world.workers.values()))
@@ -132,16 +135,14 @@ class World:
                     self.start_worker(number)
             await asyncio.sleep(1)
 
-    async def feed(self, stop: asyncio.Event, *, rate: float = RATE) -> None:
+    async def feed(self, stop: asyncio.Event) -> None:
         """Write as gateways do, each record again until it is acknowledged."""
-        load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=rate, contacts=300)
         log = self.log()
-        await self._append(log, list(first_records(load)))
-        records, started, sent = load_records(load), time.monotonic(), 0
+        records, started, sent = load_records(self.load), time.monotonic(), 0
         while not stop.is_set():
             await self._append(log, list(islice(records, _CHUNK)))
             sent += _CHUNK
-            await asyncio.sleep(max(0.0, started + sent / rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, started + sent / RATE - time.monotonic()))
 
     async def _append(self, log: KafkaLog, records: Sequence[Simulated]) -> None:
         batches: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
