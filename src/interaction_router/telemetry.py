@@ -20,6 +20,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "call_not_remembered": "Redis did not keep a call's party: a recording of it will not find it.",
     "calls_forgotten": "What a receiver kept of running calls cannot be understood; it begins anew.",
     "calls_lost": "A receiver of calls ends, and what it has heard cannot be stored.",
+    "calls_not_kept": "What a receiver knows of running calls cannot be written; killed now, it would not end some.",
     "calls_wait": "What a receiver has heard of calls cannot be stored for now; it is tried again.",
     "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
     "event_not_stored": "Neither Kafka nor the spool took an event: its sender was told to send it again.",

@@ -244,6 +244,20 @@ async def test_what_was_heard_waits_for_the_broker() -> None:
         assert [each["status"] for each in await at.until(3)] == ["ringing", "answered", "ended"]
 
 
+class _Full(Kept):
+    """A disk that takes nothing."""
+
+    def save(self, of: Sequence[str], value: object) -> None:
+        raise RetryableError("state_unwritable", f"{of} {value}")
+
+
+async def test_a_full_disk_keeps_no_call_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = _Full(tmp_path, "router", "ami")
+    async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board, heard("ami", board.port, kept=kept) as at:
+        await at.until(3)
+    assert "calls_not_kept" in caplog.messages
+
+
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")
 async def test_the_samples() -> None:
     events = list(events_of((SAMPLES / "08_asterisk_ami_originate_call.txt").read_bytes()))
