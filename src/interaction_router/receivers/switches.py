@@ -12,6 +12,7 @@ that anybody was told of, ends it, and delivers again at most what was on its wa
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -83,12 +84,14 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], AsyncIterator[
 
 @dataclass(frozen=True, slots=True)
 class SwitchHost:
-    """A tenant's switch."""
+    """A tenant's switch; with `tls`, its certificate must have the name."""
 
     kind: str
     tenant: str
     host: str
     port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
 
     @property
     def identity(self) -> Sequence[str]:
@@ -171,8 +174,11 @@ class Switch:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _connection(self) -> None:
+        at = self._place
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection(self._place.host, self._place.port, limit=LINE_LIMIT)
+            reader, writer = await asyncio.open_connection(
+                at.host, at.port, limit=LINE_LIMIT, ssl=at.tls, server_hostname=at.server_name
+            )
         try:
             self._machine.begin_resume()
             async for said in self._converse(reader, writer):

@@ -24,6 +24,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _of_redis(settings.redis)
     yield from _of_topics(settings.topics)
     yield from _of_mail(settings)
+    yield from _of_switches(settings)
     yield from _of_gateways(settings)
 
 
@@ -113,6 +114,17 @@ def _of_mail(settings: Settings) -> Iterator[Contradiction]:
         for domain in of.mail_domains:
             if (owner := owners.setdefault(domain, tenant)) != tenant:
                 yield Contradiction(("tenants", tenant, "mail_domains"), f"has {domain}, which is {owner}'s")
+
+
+def _of_switches(settings: Settings) -> Iterator[Contradiction]:
+    for tenant, of in settings.tenants.items():
+        for kind, at in (("ami", of.ami), ("esl", of.esl)):
+            if at is None or at.tls:
+                continue
+            for field in ("ssl_cafile", "ssl_server_name"):
+                if getattr(at, field) is not None:
+                    cause = f"is never used: tenants.{tenant}.{kind}.tls is false"
+                    yield Contradiction(("tenants", tenant, kind, field), cause)
 
 
 def _of_gateways(settings: Settings) -> Iterator[Contradiction]:

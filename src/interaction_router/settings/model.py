@@ -250,7 +250,17 @@ class ReceiversSettings(Section):
 
 
 class SwitchSettings(Section):
-    """What tells a switch's own numbers from the outside world's."""
+    """How the connection to a switch is made safe, and what tells its own numbers from the outside world's."""
+
+    tls: bool = Field(
+        default=False, description="Whether the connection is encrypted, and the switch has to prove itself."
+    )
+    ssl_cafile: FilePath | None = Field(
+        None, description="Certificates (PEM) to trust instead of those of the operating system."
+    )
+    ssl_server_name: str | None = Field(
+        None, min_length=1, description="The name that the switch's certificate must have; `host` where not set."
+    )
 
     internal_numbers: Pattern = Field(
         r"\d{2,6}",
@@ -269,7 +279,7 @@ class AmiSettings(SwitchSettings):
     """A tenant's Asterisk."""
 
     host: str = Field(min_length=1, description="Where the Asterisk Manager Interface listens.")
-    port: Port = Field(5038, ge=1, description="Its port.")
+    port: Port = Field(5038, ge=1, description="Its port; 5039 with `tls`, mostly.")
     username: str = Field(min_length=1, description="The manager's name.")
     secret: SecretStr = Field(description="The manager's secret.")
 
