@@ -11,6 +11,7 @@ from interaction_router.adapters.embedded.memory import EmbeddedMemory
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.application.admission import Admission
 from interaction_router.application.intake import Agents
 from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
@@ -68,7 +69,8 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
         ground = await stack.enter_async_context(_ground(settings))
         await look_at_topics(settings, ground.log)
         taker = await stack.enter_async_context(delivery(settings, ground.log, "http"))
-        agents = Agents(ground.log)
+        agents, rules, clock = Agents(ground.log), intake_settings(settings), SystemClock()
+        admission = Admission(agents, rules, clock)
 
         async def look(tenant: str, agent_id: str | None, channel: str, party: str) -> Outlook:
             # A question is rare: the agents' topic is read on for each, so that no answer is older than it has to be.
@@ -77,7 +79,7 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
             return await outlook(
                 queries,
                 agents,
-                intake_settings(settings),
+                rules,
                 tenant=tenant,
                 agent_id=agent_id,
                 channel=channel,
@@ -86,10 +88,10 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
 
         counts = Counts(lambda: taker.spooled)
         app = http_app(
-            Gateways(gateways, settings.channels, taker, ground.memory, counts),
+            Gateways(gateways, settings.channels, taker, ground.memory, admission.refusals, counts),
             Gate(gateways, settings.channels, look),
             counts,
-            SystemClock(),
+            clock,
             public_url=settings.receivers.http.public_url,
         )
         at = settings.receivers.http

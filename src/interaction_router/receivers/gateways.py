@@ -1,7 +1,7 @@
 """Webhooks: who may send them, what becomes of them, and what they are answered. Knows no HTTP server."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -44,11 +44,15 @@ from interaction_router.receivers.answers import (
     Answer,
 )
 from interaction_router.receivers.calls import DAY_S, Calls
+from interaction_router.wire.interactions import RawInteraction
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
 _TAKEN: Final = {"status": "taken"}
 
 Outcome = Literal["taken", "nothing", "unread", "refused", "forged", "unavailable", "challenge"]
+Refusals = Callable[[Sequence[RawInteraction]], Awaitable[Sequence[RejectedError | None]]]
+"""Tells why the router will refuse each raw interaction, as far as that can be known; None for those that it takes."""
+
 Count = Callable[[str, Outcome], None]
 """Counts a request by its vendor and what became of it."""
 
@@ -78,6 +82,7 @@ class Gateways:
         channels: tuple[str, ...],
         delivery: Delivery,
         memory: Memory,
+        refusals: Refusals,
         count: Count,
     ) -> None:
         """`gateways` are credentials by tenant and vendor; `channels` are those that have a topic."""
@@ -85,6 +90,7 @@ class Gateways:
         self._channels = channels
         self._delivery = delivery
         self._memory = memory
+        self._refusals = refusals
         self._calls = Calls(memory)
         self._count = count
 
@@ -165,11 +171,18 @@ class Gateways:
             return _described(403, RejectedError("schema_invalid", "is not that of the address", field="tenant"))
         except TooManyItemsError:
             return TOO_LARGE
+        batch = await self._admitted(batch)
         taken = [item for item in batch.items if isinstance(item, Accepted)]
         headers = tuple(traced(request.headers))
         await self._delivery.deliver([_json_record(item, headers) for item in taken])
         self._count(door.name, "taken" if len(taken) == len(batch.items) else "refused")
         return _batch_answer(batch, all_taken=len(taken) == len(batch.items))
+
+    async def _admitted(self, batch: Batch) -> Batch:
+        """Return the batch without what the router will refuse, each with the reason in its place."""
+        refusals = iter(await self._refusals([item.raw for item in batch.items if isinstance(item, Accepted)]))
+        items = [(next(refusals) or item) if isinstance(item, Accepted) else item for item in batch.items]
+        return Batch(tuple(items), is_list=batch.is_list)
 
 
 def _is_supported(vendor: Vendor, request: Request) -> bool:

@@ -13,7 +13,9 @@ import pytest
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.memory import EmbeddedMemory
+from interaction_router.application.admission import Admission
 from interaction_router.application.delivery import Delivery
+from interaction_router.application.intake import AGENTS, Agents, IntakeSettings, TenantSettings
 from interaction_router.channels.kit import Request
 from interaction_router.channels.vendors import VENDORS
 from interaction_router.domain.errors import RetryableError
@@ -24,6 +26,7 @@ from tests.unit.channels.asked import CREDENTIALS, asked, basic, form, mailgun_p
 from tests.unit.channels.payloads import CALL, POSTMARK_IN, ROWS, VOICE
 
 CHANNELS = ("voice", "email", "sms", "whatsapp")
+OWN, OTHER = "tel:+27110000000", "tel:+27110000001"
 ITEM = {
     "channel": "sms",
     "direction": "inbound",
@@ -44,6 +47,12 @@ class Clock:
 
 class Log(EmbeddedLog):
     away = False
+    mute = False
+
+    async def read(self, stream: str, partition: int, start: int, *, limit: int = 1000) -> Sequence[Received]:
+        if self.mute:
+            raise RetryableError("kafka_unavailable", "away")
+        return await super().read(stream, partition, start, limit=limit)
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         if self.away:
@@ -76,7 +85,10 @@ class Stand:
 
     def __post_init__(self) -> None:
         gateways = {"acme": CREDENTIALS, "zeta": {"mailgun": CREDENTIALS["mailgun"]}, "part": {"sendgrid": LOGIN}}
-        self.gateways = Gateways(gateways, CHANNELS, Delivery(self.log, None), self.memory, self._count)
+        rules = IntakeSettings("router", CHANNELS, "ZA", {"acme": TenantSettings(addresses=frozenset({OWN, OTHER}))})
+        self.admission = Admission(Agents(self.log), rules, self.clock)
+        delivery = Delivery(self.log, None)
+        self.gateways = Gateways(gateways, CHANNELS, delivery, self.memory, self.admission.refusals, self._count)
 
     def _count(self, vendor: str, outcome: Outcome) -> None:
         self.counts[vendor, outcome] += 1
@@ -100,7 +112,7 @@ async def a_stand() -> AsyncIterator[Stand]:
     with EmbeddedDatabase() as database:
         clock = Clock()
         log = Log(database, clock)
-        for stream in (*(f"interactions.{channel}.v1" for channel in CHANNELS), "dlq.v1"):
+        for stream in (*(f"interactions.{channel}.v1" for channel in CHANNELS), "dlq.v1", AGENTS):
             await log.create(stream, 1)
         yield Stand(log, Memory(database, clock), clock)
 
@@ -366,6 +378,54 @@ async def test_items_of_a_json_gateway_are_answered_one_by_one() -> None:
         answer = await stand.ask("json", signed("json", posted({**ITEM, "direction": "up"})))
         assert (answer.status, orjson.loads(answer.body)) == (422, fault)
         assert len(await stand.told("sms")) == 4
+
+
+def faults(answer: Answer) -> list[tuple[str, str | None] | None]:
+    """Return code and field of each item of a list that was not taken."""
+    return [
+        None if item.get("status") == "taken" else (item["code"], item["field"])
+        for item in orjson.loads(answer.body)["results"]
+    ]
+
+
+async def test_an_item_between_ones_own_addresses_is_refused_at_once() -> None:
+    async with a_stand() as stand:
+        internal = {**ITEM, "from": "011 000 0000", "to": [OWN, {"address": OTHER}]}
+        answer = await stand.ask("json", signed("json", posted(internal)))
+        assert (answer.status, orjson.loads(answer.body)["code"]) == (422, "own_address")
+        answer = await stand.ask("json", signed("json", posted([ITEM, internal, {**ITEM, "from": "1"}])))
+        assert (answer.status, faults(answer)) == (207, [None, ("own_address", None), ("own_address", None)])
+        assert stand.counts["json", "refused"] == 2
+        assert len(await stand.told("sms")) == 1
+
+
+async def test_an_outbound_item_of_an_agent_who_may_not_is_refused_at_once() -> None:
+    """As the agents are at the moment of the request, where it would be refused; else at most 5 s before."""
+    async with a_stand() as stand:
+
+        async def agent(*channels: str) -> None:
+            value = orjson.dumps({"tenant": "acme", "agent_id": "ann", "name": "Ann", "channels": channels})
+            await stand.log.append(AGENTS, 0, [Outgoing(b"acme|ann", value)])
+            stand.clock.at_ms += 1
+
+        async def ask(**fields: str) -> list[tuple[str, str | None] | None]:
+            item = {**ITEM, "direction": "outbound", **fields}
+            return faults(await stand.ask("json", signed("json", posted([ITEM, item]))))
+
+        assert await ask(agent_id="ann") == [None, None]
+        await agent("voice")
+        assert await ask(agent_id="ann") == [None, None]
+        stand.clock.at_ms += 5_000
+        assert await ask(agent_id="ann") == [None, ("agent_not_qualified", "agent_id")]
+        assert await ask(agent_id="bob") == [None, ("agent_unknown", "agent_id")]
+        assert await ask(agent_id="bob", direction="inbound") == [None, None]
+        assert await ask() == [None, None]
+        await agent("voice", "sms")
+        assert await ask(agent_id="ann") == [None, None]
+        await agent("voice")
+        stand.clock.at_ms += 5_000
+        stand.log.mute = True
+        assert await ask(agent_id="ann") == [None, None], "what cannot be known is intake's to refuse"
 
 
 async def test_a_list_that_is_too_long_or_of_another_tenant_is_not_taken_at_all() -> None:
