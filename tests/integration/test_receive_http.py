@@ -229,6 +229,35 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
             second.kill()
 
 
+async def test_a_recording_waits_for_redis(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    spool = {"RECEIVERS__SPOOL__DIR": str(tmp_path / "spool")}
+    recording = at("twilio", form({"CallSid": "CA1", "RecordingSid": "RE1", "RecordingUrl": "https://x/1"}))
+    async with receiving(broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
+        assert (await receiver.send("twilio", at("twilio", form({**CALL, "CallStatus": "completed"})))).status == 200
+        redis_server.pause()
+        try:
+            assert (await receiver.send("twilio", recording)).status == 200
+            counted = (await receiver.ask("GET", "/metrics", {})).body
+            assert b"\ninteraction_router_spooled_records 1\n" in counted
+            receiver.kill()
+        finally:
+            redis_server.resume()
+        second = Receiver(running, tmp_path, free_port())
+        try:
+            await second.listening()
+
+            async def recorded() -> bool:
+                return len(await told(log, "voice")) == 2
+
+            await until(recorded)
+            assert [each["from"] for each in await told(log, "voice")] == ["+27821234567"] * 2
+            assert second.stop() == 0
+        finally:
+            second.kill()
+
+
 async def test_without_a_spool_the_sender_is_told_to_come_again(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from interaction_router.application.intake import Agents
 from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
 from interaction_router.bootstrap.embedded import answering
-from interaction_router.bootstrap.receiving import Ready, delivery, look_at_topics
+from interaction_router.bootstrap.receiving import Ready, delivery, look_at_topics, meanwhile, spool_of
 from interaction_router.bootstrap.storage import embedded_file, kafka_log
 from interaction_router.bootstrap.terms import credentials_of, intake_settings
 from interaction_router.ports import Log, Memory, Tables
@@ -24,6 +24,7 @@ from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Gateways
 from interaction_router.receivers.http import http_app, http_server
 from interaction_router.receivers.outbound import Gate
+from interaction_router.receivers.postponed import Postponed
 from interaction_router.settings import Settings
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
@@ -56,6 +57,15 @@ async def _ground(settings: Settings) -> AsyncIterator[_Ground]:
         await client.close()
 
 
+@asynccontextmanager
+async def _postponed(settings: Settings) -> AsyncIterator[Postponed | None]:
+    async with spool_of(settings, "http-postponed") as spool:
+        postponed = None if spool is None else Postponed(spool)
+        if postponed is not None:
+            await postponed.start()
+        yield postponed
+
+
 async def receive_http(settings: Settings, ready: Ready) -> None:
     """Take webhooks until cancelled; `ready` hears where.
 
@@ -86,9 +96,15 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
                 party=party,
             )
 
-        counts = Counts(lambda: taker.spooled)
+        postponed = await stack.enter_async_context(_postponed(settings))
+        counts = Counts(lambda: taker.spooled + (0 if postponed is None else postponed.waiting))
+        taking = Gateways(
+            gateways, settings.channels, taker, ground.memory, admission.refusals, counts, postponed=postponed
+        )
+        if postponed is not None:
+            await stack.enter_async_context(meanwhile(postponed.run(taking.store_postponed), name="postponed"))
         app = http_app(
-            Gateways(gateways, settings.channels, taker, ground.memory, admission.refusals, counts),
+            taking,
             Gate(gateways, settings.channels, look),
             counts,
             clock,

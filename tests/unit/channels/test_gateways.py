@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ import pytest
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.memory import EmbeddedMemory
+from interaction_router.adapters.spool import DiskSpool
 from interaction_router.application.admission import Admission
 from interaction_router.application.delivery import Delivery
 from interaction_router.application.intake import AGENTS, Agents, IntakeSettings, TenantSettings
@@ -22,6 +24,7 @@ from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Outgoing, Received
 from interaction_router.receivers.answers import Answer
 from interaction_router.receivers.gateways import Gateways, Outcome
+from interaction_router.receivers.postponed import Postponed
 from tests.unit.channels.asked import CREDENTIALS, asked, basic, form, mailgun_proof, multipart, posted, signed
 from tests.unit.channels.payloads import CALL, POSTMARK_IN, ROWS, VOICE
 
@@ -84,11 +87,15 @@ class Stand:
     counts: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.open(None)
+
+    def open(self, postponed: Postponed | None) -> None:
         gateways = {"acme": CREDENTIALS, "zeta": {"mailgun": CREDENTIALS["mailgun"]}, "part": {"sendgrid": LOGIN}}
         rules = IntakeSettings("router", CHANNELS, "ZA", {"acme": TenantSettings(addresses=frozenset({OWN, OTHER}))})
-        self.admission = Admission(Agents(self.log), rules, self.clock)
-        delivery = Delivery(self.log, None)
-        self.gateways = Gateways(gateways, CHANNELS, delivery, self.memory, self.admission.refusals, self._count)
+        admission, delivery = Admission(Agents(self.log), rules, self.clock), Delivery(self.log, None)
+        self.gateways = Gateways(
+            gateways, CHANNELS, delivery, self.memory, admission.refusals, self._count, postponed=postponed
+        )
 
     def _count(self, vendor: str, outcome: Outcome) -> None:
         self.counts[vendor, outcome] += 1
@@ -252,6 +259,62 @@ async def test_a_recording_finds_the_party_of_its_call_for_a_day() -> None:
         stand.clock.at_ms += 24 * 3600 * 1000
         await stand.ask("twilio", recording)
         assert len(await stand.records("dlq.v1")) == 1
+
+
+RECORDING = form({"CallSid": "CA1", "RecordingSid": "RE1", "RecordingUrl": "https://x/1"})
+
+
+async def test_a_recording_whose_call_cannot_be_looked_up_is_to_be_sent_again() -> None:
+    async with a_stand() as stand:
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        stand.memory.away = True
+        assert (await stand.ask("twilio", signed("twilio", RECORDING))).status == 503
+        assert not await stand.records("dlq.v1")
+        stand.memory.away = False
+        assert (await stand.ask("twilio", signed("twilio", RECORDING))).status == 200
+        assert [each.get("event_id") for each in await stand.told("voice")][1:] == ["RE1"]
+
+
+async def test_a_recording_finds_a_call_that_redis_did_not_keep() -> None:
+    async with a_stand() as stand:
+        stand.memory.away = True
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        await stand.ask("twilio", signed("twilio", RECORDING))
+        assert [each["from"] for each in await stand.told("voice")] == ["+27821234567"] * 2
+
+
+async def test_with_a_spool_a_recording_waits_for_redis_over_a_restart(tmp_path: Path) -> None:
+    """One whose call nobody knows, and one of a gateway that is no more, are dead letters in the end."""
+    async with a_stand() as stand:
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        spool = DiskSpool(tmp_path / "postponed", max_bytes=1 << 20)
+        postponed = Postponed(spool)
+        stand.open(postponed)
+        stand.memory.away = True
+        unknown = form({"CallSid": "CA9", "RecordingSid": "RE9", "RecordingUrl": "https://x/9"})
+        for request in (RECORDING, unknown):
+            assert (await stand.ask("twilio", signed("twilio", request))).status == 200
+        gone = Request("POST", "", {"content-type": "text/x"}, b"gone", 1)
+        await postponed.add("gateways/twilio/nobody", gone)
+        with pytest.raises(RetryableError):
+            await postponed.drain(stand.gateways.store_postponed)
+        assert len(await stand.told("voice")) == 1
+        await spool.close()
+
+        stand.memory.away = False
+        again = DiskSpool(tmp_path / "postponed", max_bytes=1 << 20)
+        postponed = Postponed(again)
+        stand.open(postponed)
+        await postponed.start()
+        assert postponed.waiting == 3
+        await postponed.drain(stand.gateways.store_postponed)
+        assert [(each["from"], each.get("event_id")) for each in await stand.told("voice")][1:] == [
+            ("+27821234567", "RE1")
+        ]
+        assert [letter.value for letter in await stand.records("dlq.v1")] == [unknown.body, b"gone"]
+        assert postponed.waiting == 0
+        assert not await again.lanes()
+        await again.close()
 
 
 async def test_a_recording_of_vonage_names_its_call_by_the_conversation() -> None:
