@@ -109,6 +109,14 @@ def _of_mail(settings: Settings) -> Iterator[Contradiction]:
             yield Contradiction(("receivers", "smtp", "ssl_keyfile"), f"{cause}, the certificate that it belongs to")
         if smtp.require_starttls:
             yield Contradiction(("receivers", "smtp", "require_starttls"), cause)
+    attachments = settings.receivers.attachments
+    if attachments.dir is not None and attachments.s3 is not None:
+        yield Contradiction(("receivers", "attachments", "dir"), "is never used: receivers.attachments.s3 is set")
+    if attachments.s3 is not None:
+        name, secret = attachments.s3.access_key_id, attachments.s3.secret_access_key
+        for field, given, other in (("access_key_id", name, secret), ("secret_access_key", secret, name)):
+            if given is not None and other is None:
+                yield Contradiction(("receivers", "attachments", "s3", field), "is of no use without the other")
     owners: dict[str, str] = {}
     for tenant, of in settings.tenants.items():
         for domain in of.mail_domains:

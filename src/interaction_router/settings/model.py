@@ -212,15 +212,38 @@ class ReceiversSmtpSettings(Section):
     require_starttls: bool = Field(default=False, description="Whether mail is refused that comes unencrypted.")
 
 
+class ReceiversAttachmentsS3Settings(Section):
+    """A bucket for what comes with mail; needs `pip install interaction-router[s3]`."""
+
+    bucket: str = Field(min_length=3, max_length=63, description="The bucket, which has to be there.")
+    endpoint: PublicUrl | None = Field(
+        None, description="The address of a server that speaks as S3 does; Amazon's where not set."
+    )
+    region: str | None = Field(
+        None, min_length=1, description="The region; where not set, that of `AWS_REGION`, else us-east-1."
+    )
+    access_key_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Who writes; where not set, whoever AWS's own tools would be here: the role of the pod, say.",
+    )
+    secret_access_key: SecretStr | None = Field(None, description="The secret of `access_key_id`.")
+
+
 class ReceiversAttachmentsSettings(Section):
     """Where what comes with mail is stored; named by its digest, each content once a tenant."""
 
     dir: Path | None = Field(
-        None, description="The folder; where not set, attachments are described and not stored, and have no link."
+        None,
+        description="The folder; where neither it nor `s3` is set, attachments are described and not stored, "
+        "and have no link.",
     )
     url: PublicUrl | None = Field(
-        None, description="The address at which a web server of yours serves the folder; else links are `file://`."
+        None,
+        description="The address at which a web server of yours serves the folder or the bucket; else links are "
+        "`file://` or `s3://`.",
     )
+    s3: ReceiversAttachmentsS3Settings | None = Field(None, description="A bucket, in place of the folder.")
 
 
 class ReceiversImapSettings(Section):
