@@ -2,7 +2,7 @@
 
 import base64
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha1, sha256
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -56,12 +56,12 @@ def check(request: Request, credentials: Credentials) -> Verdict:
     return "authentic" if matches else "wrong"
 
 
-def pairs_of(text: str) -> list[tuple[str, str]]:
+def pairs_of(text: str) -> Sequence[tuple[str, str]]:
     """Return the fields of a form, none where it cannot be read."""
     try:
         return pairs(text)
     except UnreadableError:
-        return []
+        return ()
 
 
 def _signature(token: bytes, text: str) -> str:
