@@ -16,6 +16,7 @@ from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import RetryableError
+from interaction_router.ports import Outgoing
 from tests.integration.receiver import GATEWAYS, PUBLIC_URL, Receiver, at
 from tests.integration.running import Running, until, updates
 from tests.servers import Broker, RedisServer
@@ -105,7 +106,8 @@ async def test_webhooks_become_updates(
 
 async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path) -> None:
     """Those that depend on the server: addresses, sizes, methods; and what is served besides gateways."""
-    async with receiving(broker, redis_server, namespace, tmp_path) as (_, receiver, log):
+    own = {"TENANTS__ACME__ADDRESSES": '["011 000 0000", "011 000 0001"]'}
+    async with receiving(broker, redis_server, namespace, tmp_path, **own) as (_, receiver, log):
         good = at("json", posted(ITEM))
         large = replace(good, body=b" " * (10 * 1024 * 1024 + 1))
         assert (await receiver.send("json", good, tenant="nobody")).status == 404
@@ -124,6 +126,13 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         answer = await receiver.send("twilio", at("twilio", form({**CALL, "CallStatus": "busy"})))
         assert (answer.status, answer.headers["content-type"]) == (200, "text/xml")
         assert (await receiver.send("json", replace(good, headers={"content-type": "application/json"}))).status == 401
+        agent = {"tenant": "acme", "agent_id": "ann", "name": "Ann", "channels": ["sms"]}
+        await log.append("agents.v1", 0, [Outgoing(b"acme|ann", orjson.dumps(agent))])
+        internal = {**ITEM, "from": "+27110000000", "to": "+27110000001"}
+        outbound = {**ITEM, "direction": "outbound", "agent_id": "bob"}
+        answer = await receiver.send("json", at("json", posted([internal, outbound])))
+        refused = orjson.loads(answer.body)["results"]
+        assert (answer.status, [each["code"] for each in refused]) == (207, ["own_address", "agent_unknown"])
         described = orjson.loads((await receiver.ask("GET", "/v1/openapi.json", {})).body)
         assert set(described["paths"]) == {"/v1/gateways/json/{tenant}", "/v1/outbound/check"}
         assert (await receiver.ask("GET", "/healthz", {})).status == 200

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.adapters.spool import DiskSpool
@@ -81,14 +81,11 @@ async def spool_of(settings: Settings, name: str) -> AsyncIterator[DiskSpool | N
 
 @asynccontextmanager
 async def meanwhile(work: Coroutine[None, None, None], *, name: str) -> AsyncIterator[None]:
-    """Have work done for as long as the context lasts."""
-    task = asyncio.create_task(work, name=name)
-    try:
+    """Have work done for as long as the context lasts; where it fails, the context ends with its error."""
+    async with tasks() as group:
+        task = group.create_task(work, name=name)
         yield
-    finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def kept_of(settings: Settings, receiver: str) -> Kept | None:
