@@ -241,6 +241,26 @@ def test_only_secrets_have_files(tmp_path: Path) -> None:
             "a file that is there",
         ),
         ({"redis.ssl_cafile": __file__}, "redis.ssl_cafile", "is never used"),
+        (
+            {"receivers.attachments.dir": "/x", "receivers.attachments.s3.bucket": "mail"},
+            "receivers.attachments.dir",
+            "is never used: receivers.attachments.s3 is set",
+        ),
+        (
+            {"receivers.attachments.s3.bucket": "mail", "receivers.attachments.s3.access_key_id": "x"},
+            "receivers.attachments.s3.access_key_id",
+            "is of no use without the other",
+        ),
+        (
+            {"receivers.attachments.s3.bucket": "mail", "receivers.attachments.s3.secret_access_key": "x"},
+            "receivers.attachments.s3.secret_access_key",
+            "is of no use without the other",
+        ),
+        (
+            {f"tenants.acme.esl.{name}": "x" for name in ("host", "secret", "ssl_server_name")},
+            "tenants.acme.esl.ssl_server_name",
+            "is never used: tenants.acme.esl.tls is false",
+        ),
         ({"redis.url": "redis://u:p@h", "redis.username": "u"}, "redis.username", "is also in redis.url"),
         ({"redis.url": "unix:///run/redis.sock", "redis.cluster": True}, "redis.cluster", "no socket"),
         ({"redis.url": "redis://h/1", "redis.cluster": True}, "redis.cluster", "database 0"),

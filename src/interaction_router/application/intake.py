@@ -117,6 +117,30 @@ class Agents:
         return None if channel in channels else "agent_not_qualified"
 
 
+def admitted(raw: RawInteraction, settings: IntakeSettings, agents: Agents) -> tuple[Entity, InteractionEvent]:
+    """Return what a raw interaction tells, and the endpoint that it is for.
+
+    Raises:
+        RejectedError: `own_address`, `too_large`, `agent_unknown` or `agent_not_qualified`.
+    """
+    return interaction_message(
+        raw,
+        region=settings.region(raw.tenant),
+        own_addresses=settings.addresses(raw.tenant),
+        flags=_agent_flags(raw, settings, agents),
+    )
+
+
+def _agent_flags(raw: RawInteraction, settings: IntakeSettings, agents: Agents) -> tuple[Flag, ...]:
+    interaction = raw.interaction
+    objection = agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
+    if objection is None:
+        return ()
+    if interaction.direction == "outbound" and settings.unqualified == "reject":
+        raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
+    return (objection,)
+
+
 class Hints:
     """Who is thought to own an endpoint. A wrong hint costs a detour and nothing else."""
 
@@ -210,7 +234,8 @@ class IntakeStage:
         read: list[tuple[Received, Entity, InteractionEvent]] = []
         for record in records:
             try:
-                read.append((record, *self._interaction(record, channel)))
+                raw = parse_interaction(record.value, channel_of_topic=channel)
+                read.append((record, *admitted(raw, self._settings, self._agents)))
             except RejectedError as error:
                 letters.append(self._letter(stream, partition, record, error))
         await self._hints.learn([to for _, to, message in read if not message.withheld])
@@ -224,24 +249,6 @@ class IntakeStage:
         await self._observer.reached("intake_read", f"{stream}:{partition}")
         appending = append_batches(self._log, (LOG, batches), (DEAD_LETTERS, self._letters(partition, letters)))
         await self._observer.during("intake_produced", appending)
-
-    def _interaction(self, record: Received, channel: str) -> tuple[Entity, InteractionEvent]:
-        raw = parse_interaction(record.value, channel_of_topic=channel)
-        return interaction_message(
-            raw,
-            region=self._settings.region(raw.tenant),
-            own_addresses=self._settings.addresses(raw.tenant),
-            flags=self._agent_flags(raw),
-        )
-
-    def _agent_flags(self, raw: RawInteraction) -> tuple[Flag, ...]:
-        interaction = raw.interaction
-        objection = self._agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
-        if objection is None:
-            return ()
-        if interaction.direction == "outbound" and self._settings.unqualified == "reject":
-            raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
-        return (objection,)
 
     async def _take_others(self, stream: str, partition: int, records: Sequence[Received]) -> None:
         """Append contact events and commands; what came before a merge is acknowledged before the merge is appended."""

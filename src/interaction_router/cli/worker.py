@@ -1,7 +1,6 @@
 """`worker`: intake and assignment, in one process or each alone."""
 
 import asyncio
-import gc
 import signal
 import sys
 from typing import Literal
@@ -9,10 +8,8 @@ from typing import Literal
 import click
 
 from interaction_router.cli.app import RouterCommand
+from interaction_router.cli.collecting import collect_rarely
 from interaction_router.cli.invocation import Invocation
-
-_COLLECT_AFTER = 100_000
-"""Allocations between two looks for cycles: records make none, and each look costs more than it frees."""
 
 
 @click.command("worker", cls=RouterCommand, short_help="Assign interactions to conversations, on Kafka and Redis.")
@@ -36,9 +33,7 @@ def noun(invocation: Invocation, role: Literal["all", "intake", "assignment"]) -
 
     settings = invocation.settings()
     set_up_logging(level=settings.log.level, form=settings.log.format)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_signalled(invocation, role))
 
