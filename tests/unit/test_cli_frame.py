@@ -105,6 +105,18 @@ def test_config_stands_before_or_after_the_noun(program: Program, tmp_path: Path
         assert "router.toml line 1" in program(*args, "--changed").out
 
 
+def test_settings_that_are_piped_in_are_the_same_however_often_a_command_asks() -> None:
+    """As of `--config <(sops --decrypt router.toml)`: whoever read them again would find none, and take the defaults."""
+    reading, writing = os.pipe()
+    os.write(writing, b'namespace = "b"\n')
+    os.close(writing)
+    try:
+        invocation = Invocation(env={}, config_file=Path(f"/dev/fd/{reading}"))
+        assert [invocation.settings().namespace, invocation.settings().namespace] == ["b", "b"]
+    finally:
+        os.close(reading)
+
+
 def test_set_without_a_value_is_wrong_usage(program: Program) -> None:
     ran = program("config", "show", "--set", "namespace")
     assert (ran.code, "NAME=VALUE" in ran.err) == (2, True)
