@@ -26,6 +26,14 @@ def test_apply_makes_storage_that_a_router_takes(program: Program) -> None:
     assert len(program("conversations", "list", "--tenant", "acme", "--json").json) == 1
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(program: Program) -> None:
+    program.data.write_text("no folder")
+    program.data /= "storage"
+    for command in (("topics", "apply"), ("demo", "--seconds", "2")):
+        ran = program(*command)
+        assert (ran.code, ran.err.split()[1], ran.err.count("\n")) == (1, "embedded_unusable:", 1)
+
+
 def test_differences_are_faults(program: Program) -> None:
     program.feed()
     assert program("topics", "diff", env=THREE) == (0, "", "every topic is as it should be\n")
