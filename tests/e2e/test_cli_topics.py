@@ -107,4 +107,6 @@ async def _delete(broker: Broker, topic: str) -> None:
 def test_a_broker_that_is_away_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
     env = {"INTERACTION_ROUTER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     assert run(["topics", "check"], Invocation(env=env)) == 69
-    assert capsys.readouterr().err.startswith("error: kafka_unavailable: ")
+    told = capsys.readouterr().err
+    assert told.startswith("error: kafka_unavailable: ")
+    assert "`kafka.bootstrap_servers`" in told

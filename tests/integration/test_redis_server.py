@@ -197,7 +197,11 @@ async def test_a_cancelled_call_leaves_no_answer_to_the_next(own_server: RedisSe
 
 async def test_a_server_that_is_not_there(own_server: RedisServer) -> None:
     own_server.stop()
-    assert await code_of(opened(own_server.url), RetryableError) == "redis_unreachable"
+    with pytest.raises(RetryableError, match="redis_unreachable") as told:
+        async with opened(own_server.url) as tables:
+            await tables.check()
+    assert not told.value.cause.endswith("..")
+    assert "`redis.url`" in told.value.advice
 
 
 async def test_a_server_that_evicts_is_refused(own_server: RedisServer) -> None:
