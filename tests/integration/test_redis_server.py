@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from interaction_router.adapters.redis.client import check_server, open_client
 from interaction_router.adapters.redis.tables import RedisTables
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Loaded, Writes
 from interaction_router.settings import RedisSettings
@@ -278,7 +278,7 @@ async def test_errors_hold_no_password(own_server: RedisServer) -> None:
 
 
 async def test_a_single_server_is_no_cluster(own_server: RedisServer) -> None:
-    assert await code_of(opened(own_server.url, cluster=True), FatalError) == "redis_cluster"
+    assert await code_of(opened(own_server.url, cluster=True), ConfigurationError) == "redis_cluster"
     own_server.stop()
     assert await code_of(opened(own_server.url, cluster=True), RetryableError) == "redis_unreachable"
 

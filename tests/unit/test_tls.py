@@ -18,7 +18,8 @@ from redis.asyncio.connection import SSLConnection
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.domain.errors import ConfigurationError
-from interaction_router.settings import KafkaSettings, RedisSettings
+from interaction_router.receivers.smtp import _tls
+from interaction_router.settings import KafkaSettings, ReceiversSmtpSettings, RedisSettings
 
 PHRASE = "open-sesame"
 FAULTS = {
@@ -119,3 +120,10 @@ def test_what_cannot_be_used_is_a_fault_of_the_settings(client: Context, folder:
     ) as told:
         client(**files)
     assert "guessed" not in str(told.value)
+
+
+def test_a_mail_servers_key_has_no_pass_phrase(folder: Path) -> None:
+    """It has no setting for one, and is not to ask for it on the terminal."""
+    settings = ReceiversSmtpSettings(ssl_certfile=folder / "certificate.pem", ssl_keyfile=folder / "locked.pem")
+    with pytest.raises(ConfigurationError, match="certificate_unusable"):
+        _tls(settings)

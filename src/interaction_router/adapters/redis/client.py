@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 
 from interaction_router.adapters.certificates import tls_context
 from interaction_router.adapters.redis.errors import translated
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.settings import RedisSettings
 
 Argument: TypeAlias = str | bytes | int | float
@@ -155,7 +155,7 @@ def check_server(about: Mapping[str, Any], *, cluster: bool) -> None:
         raise FatalError("redis_version", f"Redis is {version}.", "Use Redis 7.0 or later, or Valkey.")
     if bool(about.get("cluster_enabled")) is not cluster:
         cause = "Redis is no cluster." if cluster else "Redis is a cluster."
-        raise FatalError("redis_cluster", cause, f"Set `redis.cluster` to {'false' if cluster else 'true'}.")
+        raise ConfigurationError("redis_cluster", cause, f"Set `redis.cluster` to {'false' if cluster else 'true'}.")
     policy = about.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
         cause = f"Redis may drop rows when its memory is full: `maxmemory-policy` is {policy}."

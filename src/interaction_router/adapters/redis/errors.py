@@ -105,7 +105,7 @@ def _translate(error: Exception) -> RouterError:
         case ClusterDownError() | SlotNotCoveredError() | ClusterError():
             return RetryableError("redis_cluster_down", "The cluster does not answer for the partition's slot now.")
         case RedisClusterException() if "Cluster mode is not enabled" in text:
-            return FatalError("redis_cluster", "Redis is no cluster.", "Set `redis.cluster` to false.")
+            return ConfigurationError("redis_cluster", "Redis is no cluster.", "Set `redis.cluster` to false.")
         case RedisClusterException() if "cannot be connected" in text:
             return RetryableError("redis_unreachable", "No node of the cluster can be reached.", AWAY)
         case RedisClusterException():
