@@ -34,7 +34,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "mail_not_stored": "Neither Kafka nor the spool took a mail: its server was told to bring it again.",
     "mail_taken": "A mail is in Kafka, or in the spool.",
     "no_gateways": "No tenant has a gateway: every webhook is answered that there is none.",
-    "partition_retried": "A partition tries again what a server has not answered.",
+    "partition_retried": "A partition tries again what a server has not answered; of Kafka's at the level `debug`, behind `waiting`.",
     "payload_reader_failed": "A payload was not read by a fault of this program: it is among the dead letters.",
     "payloads_wait": "Payloads whose calls Redis did not tell still cannot be stored.",
     "producer_replaced": "The fate of an append is unknown: nothing more is sent by the producer that it was with.",
@@ -228,11 +228,11 @@ _QUIET = (
     "asyncio",
     "faust",
     "imapclient",
-    "interaction_router.adapters.kafka",
+    "interaction_router.adapters.kafka.shell",
     "mail.log",
     "mode",
 )
-"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' modules."""
+"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' module."""
 _KINDS = 1000
 """What is remembered of libraries at most: some put what happened into the template."""
 

@@ -338,3 +338,16 @@ async def test_sigterm_ends_it_at_once_with_nothing_to_repeat(broker: Broker, na
         async with worker(broker, namespace, notes):
             await until(lambda: {(p, last) for p, _, last in read_notes(notes)} >= {(p, 2999) for p in range(4)})
     assert repeats(read_notes(notes)) == 0
+
+
+async def test_sigterm_ends_it_also_where_the_broker_says_nothing(
+    broker: Broker, namespace: str, tmp_path: Path
+) -> None:
+    """It leaves the group without being heard: a member that is not heard of is gone by itself."""
+    async with topic(broker.bootstrap, namespace, each=1), worker(broker, namespace, tmp_path / "notes") as program:
+        broker.pause()
+        try:
+            program.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(program.wait(), 10) == 0
+        finally:
+            broker.resume()

@@ -155,6 +155,8 @@ def test_a_file_that_is_not_there_or_not_text_is_a_fault(tmp_path: Path) -> None
         ("REDIS__URL", "redis://redis:x", "redis://host:port/db"),
         ("REDIS__URL", "unix://", "socket"),
         ("REDIS__URL", "redis://redis/db0", "number for db"),
+        ("REDIS__URL", "redis://redis/0?timeout=5", "nothing behind ?"),
+        ("REDIS__URL", "unix:///run/redis.sock?db=x", "db (a number)"),
         ("WORKER__WEB_PORT", "65536", "less than or equal to 65535"),
         ("WORKER__WEB_PORT", "http", "valid integer"),
         ("RECEIVERS__HTTP__PUBLIC_URL", "example.com", "http://"),

@@ -1,10 +1,12 @@
 """Every metric and log event is named and captioned once, and what is told is what the page says."""
 
 import ast
+import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from interaction_router import telemetry
+from interaction_router.adapters.kafka.lane import Waiting
+from interaction_router.adapters.kafka.shell import BatchConsumer
 from interaction_router.adapters.prometheus import Meters
 from interaction_router.application.health import LaneState
+from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.events import Closed, Decision, Erased, Opened, Outcome, Refusal, RowGone, Standing
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.rows import RowKey
@@ -165,6 +170,38 @@ def test_a_line_of_the_log_is_an_object_with_event_and_ids() -> None:
     record = logging.makeLogRecord({"msg": "takeover", "levelname": "INFO", "name": "x", "partition": 3, "next": 17})
     line = json.loads(telemetry.JsonFormatter().format(record))
     assert (line["event"], line["level"], line["partition"], line["next"]) == ("takeover", "info", 3, 17)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Log as a worker does; yields what tells the events, with nothing of it left afterwards."""
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in telemetry._QUIET]
+    handlers, levels = root.handlers[:], [each.level for each in (root, *loggers)]
+    root.handlers.clear()  # they would else be closed
+    monkeypatch.setattr(sys, "stderr", errors := io.StringIO())
+    telemetry.set_up_logging(level="debug", form="json")
+    try:
+        yield lambda: [json.loads(line)["event"] for line in errors.getvalue().splitlines()]
+    finally:
+        root.handlers[:] = handlers
+        for each, level in zip((root, *loggers), levels, strict=True):
+            each.setLevel(level)
+
+
+def test_that_a_worker_waits_is_said_each_time_that_it_does(said: Callable[[], list[str]]) -> None:
+    """Also twice a minute: the runbook looks for a `waiting` that has no `goes_on` behind it."""
+    waiting = Waiting()
+    for code in ("redis_timeout", "kafka_unavailable"):
+        waiting.begin("internal.log:3", RetryableError(code, "It does not answer."))
+        waiting.end("internal.log:3")
+    assert said() == ["waiting", "goes_on"] * 2
+
+
+def test_the_comings_and_goings_of_fausts_services_are_not_said(said: Callable[[], list[str]]) -> None:
+    """Their loggers have the name of the module that a service's class is in."""
+    logging.getLogger(BatchConsumer.__module__).info("[^--BatchConsumer]: Starting...")
+    logging.getLogger("mode.services").info("[^--Worker]: Starting...")
+    assert said() == []
 
 
 def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> None:

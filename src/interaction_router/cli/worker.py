@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import click
@@ -46,7 +47,8 @@ async def _until_signalled(invocation: Invocation, role: Literal["all", "intake"
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, work.cancel)
-    await work
+    with suppress(asyncio.CancelledError):  # before the shell runs, which would end by itself
+        await work
 
 
 def _ready(partitions: int) -> None:

@@ -98,6 +98,7 @@ class RedisSettings(Section):
     )
     ssl_certfile: FilePath | None = Field(None, description="The client's own certificate (PEM), for mutual TLS.")
     ssl_keyfile: FilePath | None = Field(None, description="The key (PEM) of `ssl_certfile`.")
+    ssl_keyfile_password: SecretStr | None = Field(None, description="The pass phrase of `ssl_keyfile`.")
     ssl_check_hostname: bool = Field(default=True, description="Whether the server's certificate must name its host.")
     cluster: bool = Field(default=False, description="Whether the server is a Redis Cluster; a partition is one slot.")
     timeout: Duration = Field(
