@@ -59,7 +59,7 @@ def _in_parts(entries: Mapping[str, Entry]) -> Iterator[dict[str, Entry]]:
 
 
 def _characters(entry: Entry) -> int:
-    return 0 if entry.interaction is None else len(str(entry.interaction.details))
+    return len(str(entry))
 
 
 def in_records(parts: Iterable[Carried]) -> list[tuple[Carried, ...]]:
