@@ -444,3 +444,10 @@ def test_45_the_same_mail_twice_is_one(told: Told) -> None:
     told.hear(MAIL, channel="email", name="m1")
     told.hear(MAIL, channel="email", name="m1")
     assert [(each.interaction_count, each.seq) for each in told.all] == [(1, 2)]
+
+
+def test_an_agent_named_at_the_beginning_of_time_is_not_replaced_by_one_of_the_same_moment(told: Told) -> None:
+    told.hear(name="CA1", channel="voice", status="ringing")
+    for status, agent in (("answered", "thandi"), ("ended", "pieter")):
+        told.hear(name="CA1", channel="voice", status=status, agent=agent, ago_ms=told.world.now_ms)
+    assert told.last_interaction().agent_id == "thandi"

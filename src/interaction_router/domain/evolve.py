@@ -161,10 +161,11 @@ def _updated(get: Get, event: InteractionUpdated, log_time_ms: int) -> list[Chan
         activity={**row.activity, VOICE: log_time_ms} if interaction.channel == VOICE else row.activity,
         calls=row.calls if interaction.in_progress else _without(row.calls, event.entry),
     )
+    named_at_ms = entry.agent_named_at_ms if event.names_agent_at_ms is None else event.names_agent_at_ms
     entry_after = Entry(
         conversation_id=row.conversation_id,
         seen=(*entry.seen, event.event),
-        agent_named_at_ms=event.names_agent_at_ms or entry.agent_named_at_ms,
+        agent_named_at_ms=named_at_ms,
         interaction=interaction,
         at_ms=log_time_ms,
     )
