@@ -32,6 +32,8 @@ _OBJECTIONS: Mapping[Objection, str] = {
     "agent_unknown": "the tenant has no agent of this id",
     "agent_not_qualified": "the agent does not qualify for this channel",
 }
+_TRACE_LIMIT = 512
+"""Characters of a `traceparent`: it goes into every header, and later versions of it may be longer than 55."""
 _HINTS = 50_000
 _OWNER_HINT_MS = 60_000
 _NO_OWNER_HINT_MS = 2_000
@@ -302,9 +304,10 @@ def _can_be_refused(message: Message) -> bool:
 
 
 def _trace(record: Received) -> str | None:
+    """Return the trace that the record is part of; what can be no `traceparent` is none (W3C Trace Context, 3.2.2)."""
     for name, value in record.headers:
         if name == "traceparent" and value is not None:
-            return value.decode("ascii", "replace")
+            return value.decode() if len(value) <= _TRACE_LIMIT and value.isascii() else None
     return None
 
 
