@@ -32,7 +32,7 @@ def saved(turn: Turn, message: ContactSaved) -> None:
         turn.send(Entity(turn.tenant, "contact", contact.into), added)
         return
     if contact.state != "live":
-        contact = replace(contact, state="live", open=None, last=None, history=None, endpoints={})
+        contact = replace(contact, state="live", open=None, last=None, history=None, history_before=(), endpoints={})
     number = contact.saves + 1
     kept = {party: claim for party, claim in contact.endpoints.items() if party in message.endpoints}
     gone = {party: claim for party, claim in contact.endpoints.items() if party not in kept}
