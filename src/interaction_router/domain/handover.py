@@ -1,6 +1,6 @@
 """How conversations and the interaction index go from one home to another."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from interaction_router.domain.ids import Entity
@@ -86,13 +86,14 @@ def index_parts(index: Index) -> list[dict[str, str]]:
     return [{field: index[field] for field in fields[at : at + PART_ENTRIES]} for at in starts] or [{}]
 
 
-def take(turn: Turn, carried: Iterable[Carried]) -> list[str]:
+def take(turn: Turn, carried: Sequence[Carried]) -> list[str]:
     """Let conversations live here from now on; return their ids.
 
     Of one that comes in several parts, the first brings it: since then it may have changed here.
     """
     me = turn.record.to
     bucket = index_bucket(me)
+    turn.need(conversation_key(each.conversation.conversation_id) for each in carried)
     ids: dict[str, None] = {}
     for each in carried:
         row = each.conversation
