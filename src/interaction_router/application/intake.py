@@ -77,7 +77,7 @@ class Agents:
         self._log = log
         self._channels: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._next: dict[int, int | None] = {}
-        self._told_ms: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def follow(self) -> None:
         """Read on to the end of the topic."""
@@ -89,20 +89,21 @@ class Agents:
                 start = (await self._log.bounds(AGENTS, partition)).first
             while records := await self._log.read(AGENTS, partition, start):
                 for record in records:
-                    self._take(record)
+                    self._take(partition, record)
                 start = records[-1].offset + 1
             self._next[partition] = start
 
-    def _take(self, record: Received) -> None:
+    def _take(self, partition: int, record: Received) -> None:
         try:
             agent = agent_record(record.value, record.key)
         except RejectedError as error:
             _LOGGER.warning("agent_record_refused", extra={"code": error.code, "offset": record.offset})
             return
         # Producers with partitioners of their own may put one agent on two partitions: the later record stands.
-        if record.timestamp < self._told_ms.get((agent.tenant, agent.agent_id), 0):
+        at, stamp_ms = self._told.get((agent.tenant, agent.agent_id), (partition, 0))
+        if at != partition and record.timestamp < stamp_ms:
             return
-        self._told_ms[agent.tenant, agent.agent_id] = record.timestamp
+        self._told[agent.tenant, agent.agent_id] = (partition, record.timestamp)
         if agent.gone:
             self._channels[agent.tenant].pop(agent.agent_id, None)
         else:
