@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 
 from interaction_router.adapters.kafka.topics import INTERNAL_RECORD_BYTES, RECORD_BYTES
+from interaction_router.application.intake import IntakeSettings
+from interaction_router.application.views import LOG
 from interaction_router.domain.events import InteractionUpdated
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import Interaction, Json
 from interaction_router.domain.messages import Adopted, ContactSaved, InteractionEvent
 from interaction_router.domain.rows import Entry
+from interaction_router.ports import Outgoing
 from interaction_router.wire.codec import encode_log_record
 from interaction_router.wire.interaction_json import interaction_bytes
+from tests.faults.bench import Bench
 from tests.unit.world import START_MS, World
 
 MAILBOX = "mailto:ann@example.com"
@@ -61,3 +65,15 @@ def test_no_field_that_is_filled_in_makes_an_interaction_outgrow_its_update(late
     (*_, last) = (each for each in world.events(InteractionUpdated) if isinstance(each, InteractionUpdated))
     assert len(interaction_bytes(last.interaction)) < RECORD_BYTES
     assert last.interaction.details["text"] == LARGE
+
+
+async def test_a_save_is_not_written_once_more_for_each_of_its_addresses() -> None:
+    """Neither it nor a claim can be refused any more, and so nobody needs the raw record beside them."""
+    addresses = ",".join(f'"a{nth}@example.com"' for nth in range(200))
+    value = f'{{"tenant":"acme","type":"contact.saved","contact_id":"c1","addresses":[{addresses}]}}'.encode()
+    async with Bench.opened(IntakeSettings("router", ("email",))) as bench:
+        await bench.log.append("contacts.v1", 0, [Outgoing(b"k", value)])
+        await bench.settle()
+        records = [each for p in range(bench.partitions) for each in await bench.log.read(LOG, p, 0)]
+    assert len(records) > 400, "each is claimed and answered"
+    assert [each for each in records if each.headers] == []

@@ -11,8 +11,16 @@ from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, Batches
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.interactions import Flag, is_receipt
-from interaction_router.domain.messages import ContactMerged, InteractionEvent, LogRecord, Message, Origin, Raw
+from interaction_router.domain.interactions import Flag
+from interaction_router.domain.messages import (
+    ContactMerged,
+    InteractionEvent,
+    LogRecord,
+    Message,
+    Origin,
+    Raw,
+    can_be_refused,
+)
 from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Endpoint, endpoint_key
 from interaction_router.ports import Clock, Log, Observer, Outgoing, Received, Tables
@@ -269,7 +277,6 @@ class IntakeStage:
         return command_message(record.value)
 
     def _put(self, batches: Batches, place: Place, record: Received, to: Entity, message: Message) -> None:
-        interaction = isinstance(message, InteractionEvent)
         by_hint = isinstance(message, InteractionEvent) and not message.withheld
         log_record = LogRecord(
             to=to,
@@ -278,7 +285,7 @@ class IntakeStage:
             stamp_ms=None,
             origin=None if by_hint else self._origin(place),
             trace=_trace(record) if record.headers else None,
-            raw=_raw(record) if not interaction or _can_be_refused(message) else None,
+            raw=_raw(record) if can_be_refused(message) else None,
         )
         batches[home(to, self._partitions)].append(encode_log_record(log_record))
 
@@ -296,12 +303,6 @@ class IntakeStage:
 
     def _letters(self, partition: int, letters: list[Outgoing]) -> Batches:
         return {partition % self._partitions: letters} if letters else {}
-
-
-def _can_be_refused(message: Message) -> bool:
-    if not isinstance(message, InteractionEvent):
-        return True
-    return message.withheld and is_receipt(message.interaction.channel, message.interaction.status)
 
 
 def _trace(record: Received) -> str | None:
