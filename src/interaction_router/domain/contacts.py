@@ -35,7 +35,8 @@ def saved(turn: Turn, message: ContactSaved) -> None:
     if contact.state != "live":
         contact = replace(contact, state="live", open=None, last=None, history=None, history_before=(), endpoints={})
     number = contact.saves + 1
-    kept = {party: claim for party, claim in contact.endpoints.items() if party in message.endpoints}
+    listed = frozenset(message.endpoints)
+    kept = {party: claim for party, claim in contact.endpoints.items() if party in listed}
     gone = {party: claim for party, claim in contact.endpoints.items() if party not in kept}
     contact = replace(contact, name=message.name, saves=number, endpoints=kept)
     let_go(turn, contact, gone)
