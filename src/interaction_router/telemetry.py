@@ -279,7 +279,7 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be written."""
-        if not record.name.startswith(_QUIET):
+        if record.msg in EVENTS or not record.name.startswith(_QUIET):
             return True
         kind = (record.name, str(record.msg))  # the template: it has no names of nodes in it
         if record.created - self._last.get(kind, -self.PERIOD_S) < self.PERIOD_S:

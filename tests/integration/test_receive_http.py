@@ -132,8 +132,8 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         answer = await receiver.ask("POST", "/v1/outbound/check", good.headers, question)
         assert orjson.loads(answer.body)["rule"] == "opened_unlinked"
         counted = (await receiver.ask("GET", "/metrics", {})).body.decode()
-        assert 'interaction_router_webhooks_total{vendor="json",outcome="forged"} 1\n' in counted
-        assert "\ninteraction_router_spooled_records 0\n" in counted
+        assert 'interaction_router_webhooks_total{outcome="forged",vendor="json"} 1.0\n' in counted
+        assert "\ninteraction_router_spooled_records 0.0\n" in counted
         assert b"27821234567" not in receiver.errors.read_bytes()
 
 
@@ -185,11 +185,11 @@ async def test_samples_of_real_gateways(
 
 
 async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
-    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+    mortal_broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
     """Spooled while it is away, also over kill -9 of the receiver, and drained in order."""
     spool = {"RECEIVERS__SPOOL__DIR": str(tmp_path / "spool")}
-    async with receiving(broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
+    async with receiving(mortal_broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
         acknowledged: list[str] = []
 
         async def send(to: Receiver, numbers: range) -> None:
@@ -203,7 +203,7 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
 
         burst = asyncio.create_task(send(receiver, range(60)))
         await until(twenty)
-        broker.kill()
+        mortal_broker.kill()
         try:
             await burst
             receiver.kill()
@@ -211,7 +211,7 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
             await second.listening()
             await send(second, range(60, 70))
         finally:
-            broker.restart()
+            mortal_broker.restart()
         assert len(acknowledged) == 70
 
         async def drained() -> bool:
@@ -230,17 +230,17 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
 
 
 async def test_without_a_spool_the_sender_is_told_to_come_again(
-    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+    mortal_broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
-    async with receiving(broker, redis_server, namespace, tmp_path) as (_, receiver, _log):
-        broker.pause()
+    async with receiving(mortal_broker, redis_server, namespace, tmp_path) as (_, receiver, _log):
+        mortal_broker.pause()
         try:
             begun = asyncio.get_running_loop().time()
             answer = await receiver.send("json", at("json", posted(ITEM)))
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
             assert asyncio.get_running_loop().time() - begun < 5
         finally:
-            broker.resume()
+            mortal_broker.resume()
 
         async def taken() -> bool:
             return (await receiver.send("json", at("json", posted(ITEM)))).status == 200

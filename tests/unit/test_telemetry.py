@@ -17,7 +17,8 @@ from interaction_router.application.health import LaneState
 from interaction_router.domain.events import Closed, Decision, Erased, Opened, Outcome, Refusal, RowGone, Standing
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.rows import RowKey
-from interaction_router.telemetry import EVENTS, METRICS, full_name
+from interaction_router.receivers.counts import Counts
+from interaction_router.telemetry import EVENTS, METRICS, RECEIVER_METRICS, full_name
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -53,12 +54,27 @@ def meters() -> tuple[Meters, CollectorRegistry]:
     return Meters(registry), registry
 
 
+def families(text: str) -> set[str]:
+    return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
 def test_every_metric_is_kept_under_its_name() -> None:
     told, _ = meters()
     text = told.exposition([], ready=True, now_ms=0).decode()
-    names = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.startswith("process_")}
-    assert names == {full_name(metric) for metric in METRICS}
+    assert {name for name in families(text) if not name.startswith("process_")} == {
+        full_name(metric) for metric in METRICS
+    }
     assert "_created" not in text
+
+
+def test_a_receiver_keeps_its_metrics_under_their_names() -> None:
+    counts = Counts(lambda: 3)
+    counts("twilio", "taken")
+    counts("twilio", "taken")
+    text = counts.exposition().decode()
+    assert families(text) == {full_name(metric) for metric in RECEIVER_METRICS}
+    assert 'interaction_router_webhooks_total{outcome="taken",vendor="twilio"} 2.0\n' in text
+    assert "\ninteraction_router_spooled_records 3.0\n" in text
 
 
 def test_two_workers_in_one_process_do_not_meet() -> None:
@@ -168,5 +184,5 @@ def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> 
     assert later is not None
     assert telemetry.particulars(later) == {"unsaid": 2}
     assert passes(away, 1061.0, of="aiokafka.conn")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane"), "what is ours is said once already"

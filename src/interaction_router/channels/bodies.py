@@ -12,7 +12,7 @@ import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from interaction_router.channels.kit import MULTIPART, Request, UnreadableError
+from interaction_router.channels.kit import MULTIPART, Json, Request, UnreadableError
 
 _FIELDS_LIMIT: Final = 2_000
 _HEADERS: Final = 64
@@ -65,6 +65,14 @@ def pairs(text: str) -> list[tuple[str, str]]:
         raise UnreadableError("the form has too many fields") from None
 
 
+def readable_pairs(text: str) -> list[tuple[str, str]]:
+    """Return the same, none where there are too many: for proofs, which are looked at before anything is read."""
+    try:
+        return pairs(text)
+    except UnreadableError:
+        return []
+
+
 def form_of(request: Request) -> Form:
     """Return the form that a request brings: in its body, else in its query.
 
@@ -77,7 +85,7 @@ def form_of(request: Request) -> Form:
     return Form(dict([*pairs(request.query), *pairs(body)]))
 
 
-def json_of(body: bytes) -> Any:  # Any: JSON from outside
+def json_of(body: bytes) -> Json:
     """Return the JSON of a body, more leniently than for records: vendors do not know our rules.
 
     Lone surrogates become U+FFFD, of two equal keys the last stands.
@@ -95,7 +103,15 @@ def json_of(body: bytes) -> Any:  # Any: JSON from outside
         raise UnreadableError("the body is no JSON") from None
 
 
-def _scrubbed(value: Any) -> Any:  # Any: JSON from outside
+def json_field(form: Form, name: str) -> Json:
+    """Return the JSON that a field has, None where it has none."""
+    try:
+        return json_of((form.get(name) or "null").encode())
+    except UnreadableError:
+        return None
+
+
+def _scrubbed(value: Json) -> Json:
     match value:
         case str():
             return scrubbed(value)

@@ -1,7 +1,5 @@
 """Commands to a conversation, wherever it is by now, and conversations linked by hand."""
 
-from dataclasses import replace
-
 from interaction_router.domain.contacts import bury
 from interaction_router.domain.errors import RefusalCode
 from interaction_router.domain.events import Unlinked
@@ -19,6 +17,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Conversation, Entry, Moved, RowKey, index_bucket
 from interaction_router.domain.turn import Turn, standing
+from interaction_router.domain.values import replace
 
 
 def close_asked(turn: Turn, message: CloseAsked) -> None:

@@ -1,7 +1,6 @@
 """A contact's home: saves, deletions, and what its endpoints hand over."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from interaction_router.domain.events import Conflicted
 from interaction_router.domain.handover import index_of, index_parts, learn, pass_by, take
@@ -20,6 +19,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Claim, Contact, Conversation, RowKey, conversation_key, index_bucket
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 SETTLE_STEP = 500
 """At most so many conversations of one contact are linked by one record."""

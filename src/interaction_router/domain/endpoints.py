@@ -1,13 +1,13 @@
 """An endpoint's home: who owns it, and what goes to the owner."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from interaction_router.domain.handover import carry, ensure_endpoint, in_records, index_parts, learn, take
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import Adopted, EndpointClaimed, EndpointReleased, HandUnlinked
 from interaction_router.domain.rows import Conversation, Endpoint, Entry, conversation_key, endpoint_key
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 _CONFIRMS_NOTHING = -1
 

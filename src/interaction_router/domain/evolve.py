@@ -1,7 +1,6 @@
 """What an event makes of the rows; nothing else changes them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeAlias, assert_never
 
 from interaction_router.domain.events import (
@@ -32,6 +31,7 @@ from interaction_router.domain.rows import (
     conversation_key,
     index_bucket,
 )
+from interaction_router.domain.values import replace
 
 Change: TypeAlias = tuple[RowKey, Row | None]
 Get: TypeAlias = Callable[[RowKey], Row | None]

@@ -1,7 +1,6 @@
 """How conversations and the interaction index go from one home to another."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import Carried, Index
@@ -17,6 +16,7 @@ from interaction_router.domain.rows import (
     index_bucket,
 )
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 PART_ENTRIES = 500
 PART_CHARACTERS = 256 * 1024

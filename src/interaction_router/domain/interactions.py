@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Literal, TypeAlias
 
-from interaction_router.domain.values import dataclass
+from interaction_router.domain.values import dataclass, replace
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Direction = Literal["inbound", "outbound"]

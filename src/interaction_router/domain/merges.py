@@ -1,7 +1,6 @@
 """Merging contacts: aliases decide in one order, the survivor is asked, the merged-away contact moves over."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from interaction_router.domain.contacts import blank, bury, claim_all, let_go, settle
 from interaction_router.domain.events import AliasMade, RowGone
@@ -20,6 +19,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 
 def merged(turn: Turn, message: ContactMerged) -> None:

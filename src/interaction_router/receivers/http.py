@@ -9,6 +9,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -19,7 +20,7 @@ from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
 from interaction_router.receivers.answers import TOO_LARGE, TOO_SLOW, Answer, refusal
-from interaction_router.receivers.counts import CONTENT_TYPE, Counts
+from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Door, Gateways
 from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
 from interaction_router.receivers.outbound import Gate
@@ -86,7 +87,7 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
         return Response(b'{"status":"up"}', media_type="application/json")
 
     async def metrics(_: HttpRequest) -> Response:
-        return Response(counts.exposition(), media_type=CONTENT_TYPE)
+        return Response(counts.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
     app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
