@@ -16,7 +16,7 @@ from interaction_router.domain.decide import decide, repeats
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.events import Decision, Outcome
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.messages import LogRecord, Origin, Send
+from interaction_router.domain.messages import LogRecord, Origin, Send, can_be_refused
 from interaction_router.domain.rows import Conversation, Head
 from interaction_router.ports import Log, Outgoing, Received
 from interaction_router.wire.codec import decode_log_record, decode_outcome, encode_log_record
@@ -301,7 +301,7 @@ class LogReplay:
                 decision.log_time_ms,
                 Origin(self._streams[1], partition, outcome.offset, nth),
                 outcome.trace,
-                outcome.raw,
+                outcome.raw if can_be_refused(send.message) else None,
             )
             placed = nth < len(expected) and expected[nth].to == send.to
             way = (partition, home(send.to, self._to))

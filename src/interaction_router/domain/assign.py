@@ -191,11 +191,12 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
 def _opened_long_ago(turn: Turn, message: InteractionEvent) -> bool:
     """Return whether this very record has opened a conversation here whose interaction is forgotten by now.
 
-    Intake may read raw records again from their beginning. What happened within the window is in the index.
+    Intake may read raw records again from their beginning. What happened within the window is in the index; of what a
+    clock ahead says nobody knows when it happened.
     """
     since_ms = turn.log_time_ms - turn.policy.dedup_window_ms + CLOCK_AHEAD_LIMIT_MS
     cause = turn.record.cause
-    if message.interaction.occurred_at_ms > since_ms or cause is None:
+    if since_ms < message.interaction.occurred_at_ms <= turn.log_time_ms + CLOCK_AHEAD_LIMIT_MS or cause is None:
         return False
     return turn.row(conversation_key(conversation_id(turn.record.to, cause))) is not None
 

@@ -105,7 +105,7 @@ def hand_linked(turn: Turn, message: HandLinked) -> None:
     (key,) = take(turn, (message.carried,))
     row = turn.here(key)
     if contact.state != "live":
-        bury(turn, contact, turn.link(row, contact.contact_id, "hand"))
+        bury(turn, contact, [turn.link(row, contact.contact_id, "hand")])
         return
     if row.status == "open" and contact.open is not None:
         row = turn.close(row, "superseded", into=contact.open)

@@ -199,9 +199,9 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     former = tuple(dict.fromkeys((*survivor.former, *message.aliases)))
     arrived = (*survivor.arrived, *message.arrived)
     turn.put_contact(replace(survivor, saves=number, arrived=arrived, former=former))
-    for theirs in _mine(turn, [message.open] if message.open else []):
-        linked = turn.link(theirs, survivor.contact_id, "merge") if theirs.status == "open" else theirs
-        bury(turn, survivor, linked)
+    theirs = _mine(turn, [message.open] if message.open else [])
+    linked = (turn.link(row, survivor.contact_id, "merge") if row.status == "open" else row for row in theirs)
+    bury(turn, survivor, linked)
     settle(turn, survivor.contact_id)
     for party in message.endpoints:
         claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)
