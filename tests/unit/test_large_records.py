@@ -13,7 +13,7 @@ from interaction_router.domain.interactions import Interaction, Json
 from interaction_router.domain.messages import Adopted, ContactSaved, InteractionEvent
 from interaction_router.domain.rows import Entry
 from interaction_router.ports import Outgoing
-from interaction_router.wire.codec import encode_log_record
+from interaction_router.wire.codec import encode_log_record, encode_row
 from interaction_router.wire.interaction_json import interaction_bytes
 from tests.faults.bench import Bench
 from tests.unit.world import START_MS, World
@@ -77,3 +77,14 @@ async def test_a_save_is_not_written_once_more_for_each_of_its_addresses() -> No
         records = [each for p in range(bench.partitions) for each in await bench.log.read(LOG, p, 0)]
     assert len(records) > 400, "each is claimed and answered"
     assert [each for each in records if each.headers] == []
+
+
+def test_an_interaction_with_thousands_of_events_has_a_row_that_can_be_sent() -> None:
+    """The row names each of them, so that a repeat changes nothing."""
+    world = World(partitions=1)
+    events = [mail("m1", event_id=f"{nth:0512}") for nth in range(2_000)]
+    for event in (*events, events[0]):
+        world.tell(ENDPOINT, event)
+    (entry,) = (row for row in world.homes[0].rows.values() if isinstance(row, Entry))
+    assert len(entry.seen) == len(events)
+    assert len(encode_row(entry)) <= 100 * len(events)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from interaction_router.domain.events import InteractionAdded, InteractionUpdated, RowGone, Rule
 from interaction_router.domain.evolve import Change, added
-from interaction_router.domain.ids import Entity, conversation_id
+from interaction_router.domain.ids import Entity, conversation_id, digest
 from interaction_router.domain.interactions import (
     CLOCK_AHEAD_LIMIT_MS,
     Interaction,
@@ -31,6 +31,7 @@ from interaction_router.domain.rows import (
 from interaction_router.domain.turn import Turn, standing
 
 _SECOND_MS = 1000
+_LONG_ID = 64
 _MISSING = Alias("")
 """Stands for a row that nobody has loaded."""
 
@@ -224,8 +225,9 @@ def _join(turn: Turn, to: Conversation, field: str, message: InteractionEvent, r
 
 
 def _event_name(message: InteractionEvent) -> str:
-    """Return what makes two events of an interaction the same."""
-    return f"{message.interaction.status}/{message.event_id or ''}"
+    """Return what makes two events of an interaction the same; a long id by its digest, since the row keeps them all."""
+    event_id = message.event_id or ""
+    return f"{message.interaction.status}/{event_id if len(event_id) <= _LONG_ID else digest(event_id).hex()}"
 
 
 def _event_of_known(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> None:
