@@ -14,7 +14,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt bench faults servers setup lock clean
+.PHONY: help demo test tests-with-servers tests-alone check fmt bench faults soak servers setup lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,17 @@ demo: $(VENV)/runtime.stamp  ## the whole program in one process, no server need
 	$(BIN)/interaction-router demo $(ARGS)
 
 test: check $(BROKER_JARS)/jars.stamp  ## everything that CI runs: the checks, then all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory -j2 tests-with-servers tests-alone
+
+# Side by side, since the ones mostly wait for their servers; the others compute on what is left, and are shown at their end.
+tests-with-servers:
+	$(BIN)/python -m pytest -m "kafka or redis" $(PYTEST_ARGS)
+
+tests-alone:
+	@mkdir -p $(CACHE)
+	@echo 'nice $(BIN)/python -m pytest -m "not (kafka or redis)" $(PYTEST_ARGS)'
+	@nice $(BIN)/python -m pytest -m "not (kafka or redis)" $(PYTEST_ARGS) >$(CACHE)/tests-alone.log 2>&1; \
+		code=$$?; cat $(CACHE)/tests-alone.log; exit $$code
 
 check: $(VENV)/dev.stamp  ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -40,6 +50,9 @@ bench: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## measure against real serv
 
 faults: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## kill, pause, cut and wipe everything under load, then check (10 min)
 	$(BIN)/python -m tests.faults.real $(ARGS)
+
+soak: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## a million interactions through a worker that is killed every 20 s (20 min)
+	$(BIN)/python -m tests.faults.real.soak $(ARGS)
 
 servers: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## run a real broker and Valkey until Ctrl-C (BROKER_PORT=, REDIS_PORT=)
 	@$(BIN)/python -m tests.servers --broker-port $(BROKER_PORT) --redis-port $(REDIS_PORT)

@@ -16,7 +16,7 @@ Server = TypeVar("Server", Broker, RedisServer)
 settings.register_profile("unhurried", settings.get_profile("ci" if os.environ.get("CI") else "default"), deadline=None)
 settings.load_profile("unhurried")
 
-_MARKERS = {"broker": "kafka", "redis_server": "redis"}
+_MARKERS = {"broker": "kafka", "mortal_broker": "kafka", "redis_server": "redis"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,8 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A real broker; a test that kills or pauses it leaves it running, or starts one of its own."""
+    """A real broker, which nobody kills: with the topics of all tests it would be long in coming back."""
     yield from _running(Broker(tmp_path_factory.mktemp("broker")))
+
+
+@pytest.fixture(scope="session")
+def mortal_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker for tests that kill it or pause it; each leaves it running."""
+    yield from _running(Broker(tmp_path_factory.mktemp("mortal-broker")))
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from interaction_router.ports import Gap
 
 EVENTS: Final[Mapping[str, str]] = {
     "agent_record_refused": "A record of the agents' topic is no agent record and counts for nothing.",
-    "call_not_recalled": "Redis did not tell whose call a recording, or the like, is of: it went to the dead letters.",
+    "call_not_recalled": "Redis did not tell whose call a recording, or the like, is of: it waits, or is to be sent again.",
     "call_not_remembered": "Redis did not keep a call's party: a recording of it will not find it.",
     "calls_forgotten": "What a receiver kept of running calls cannot be understood; it begins anew.",
     "calls_lost": "A receiver of calls ends, and what it has heard cannot be stored.",
+    "calls_not_kept": "What a receiver knows of running calls cannot be written; killed now, it would not end some.",
     "calls_wait": "What a receiver has heard of calls cannot be stored for now; it is tried again.",
     "commit_failed": "The group's offsets were not committed; what they stand for may be handed over again.",
     "event_not_stored": "Neither Kafka nor the spool took an event: its sender was told to send it again.",
@@ -33,8 +34,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "mail_not_stored": "Neither Kafka nor the spool took a mail: its server was told to bring it again.",
     "mail_taken": "A mail is in Kafka, or in the spool.",
     "no_gateways": "No tenant has a gateway: every webhook is answered that there is none.",
-    "partition_retried": "A partition tries again what a server has not answered.",
+    "partition_retried": "A partition tries again what a server has not answered; of Kafka's at the level `debug`, behind `waiting`.",
     "payload_reader_failed": "A payload was not read by a fault of this program: it is among the dead letters.",
+    "payloads_wait": "Payloads whose calls Redis did not tell still cannot be stored.",
     "producer_replaced": "The fate of an append is unknown: nothing more is sent by the producer that it was with.",
     "request_failed": "A request was answered 500 by a fault of this program.",
     "request_failed_at": "Where it was, at the level `debug`: what the error says may hold what was sent.",
@@ -244,11 +246,11 @@ _QUIET = (
     "asyncio",
     "faust",
     "imapclient",
-    "interaction_router.adapters.kafka",
+    "interaction_router.adapters.kafka.shell",
     "mail.log",
     "mode",
 )
-"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' modules."""
+"""Libraries, of which some log addresses; Faust's services log their comings and goings under our subclasses' module."""
 _KINDS = 1000
 """What is remembered of libraries at most: some put what happened into the template."""
 
@@ -297,7 +299,7 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be written."""
-        if not record.name.startswith(_QUIET):
+        if record.msg in EVENTS or not record.name.startswith(_QUIET):
             return True
         kind = (record.name, str(record.msg))  # the template: it has no names of nodes in it
         if record.created - self._last.get(kind, -self.PERIOD_S) < self.PERIOD_S:

@@ -47,7 +47,7 @@ def main() -> int:
         with ExitStack() as running:
             folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="interaction-router-")))
             redis = running.enter_context(RedisServer(folder / "redis"))
-            broker = running.enter_context(Broker(folder / "broker"))
+            broker = running.enter_context(Broker(folder / "broker", enduring=True))
             running.enter_context(screen)
             results = uvloop.run(_measure(Bench(broker, redis, folder, sizes, screen), options.only or PARTS))
     except (MissingServerError, ServerError) as error:

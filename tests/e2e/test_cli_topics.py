@@ -26,6 +26,14 @@ def test_apply_makes_storage_that_a_router_takes(program: Program) -> None:
     assert len(program("conversations", "list", "--tenant", "acme", "--json").json) == 1
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(program: Program) -> None:
+    program.data.write_text("no folder")
+    program.data /= "storage"
+    for command in (("topics", "apply"), ("demo", "--seconds", "2")):
+        ran = program(*command)
+        assert (ran.code, ran.err.split()[1], ran.err.count("\n")) == (1, "embedded_unusable:", 1)
+
+
 def test_differences_are_faults(program: Program) -> None:
     program.feed()
     assert program("topics", "diff", env=THREE) == (0, "", "every topic is as it should be\n")
@@ -99,4 +107,6 @@ async def _delete(broker: Broker, topic: str) -> None:
 def test_a_broker_that_is_away_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
     env = {"INTERACTION_ROUTER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     assert run(["topics", "check"], Invocation(env=env)) == 69
-    assert capsys.readouterr().err.startswith("error: kafka_unavailable: ")
+    told = capsys.readouterr().err
+    assert told.startswith("error: kafka_unavailable: ")
+    assert "`kafka.bootstrap_servers`" in told

@@ -1,7 +1,7 @@
 """Looking for planted defects: which story shows each, on all cores."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +20,12 @@ from tests.model.strategies import POLICY, histories
 
 MOST_SEEDS = 150
 MOST_HISTORIES = 400
+SEEN_LAST: Mapping[str, int] = {
+    "the_state_topic_is_not_mended": 82,
+    "a_watermark_for_interactions": 48,
+    "not_mine_is_a_release": 70,
+}
+"""The stories that last showed what few do: each is told first, so that the others need not be."""
 SCRIPTED = (
     "sends before updates",
     "an index left behind by a release",
@@ -43,7 +49,8 @@ def see(plant: Plant) -> Sight:
     """Tell stories with the defect until one goes wrong."""
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
-        for seed in range(MOST_SEEDS):
+        first = SEEN_LAST.get(plant.__name__, 0)
+        for told, seed in enumerate(sorted(range(MOST_SEEDS), key=lambda seed: seed != first), 1):
             simulation = Simulation(seed)
             differences: Sequence[Difference] = []
             try:
@@ -55,7 +62,7 @@ def see(plant: Plant) -> Sight:
                     raise each  # the plant is out of date, and shows nothing
             if differences or simulation.fatal:
                 what = differences[0].name if differences else type(simulation.fatal[0]).__name__
-                return Sight(plant.__name__, f"seed {seed}: {what}", seed + 1)
+                return Sight(plant.__name__, f"seed {seed}: {what}", told)
     return Sight(plant.__name__, None, MOST_SEEDS)
 
 

@@ -11,11 +11,12 @@ from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import outcomes
 from interaction_router.application.intake import CONTACTS
+from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import LOG, STATE
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.ids import Entity, home
-from interaction_router.ports import Outgoing
+from interaction_router.ports import Bounds, Outgoing
 from tests.checker import check
 from tests.faults.simulator import SETTINGS, ManualClock
 from tests.faults.stories import SMS
@@ -46,6 +47,21 @@ class SlowLog(EmbeddedLog):
         self.let_go = asyncio.Event()
         self.let_go.set()
         self.seems_lost = False
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+        self.answer.set()
+
+    def hold_answers(self) -> None:
+        """Answer where the outcomes end as it was when it was asked, but not before `answer`."""
+        self.asked.clear()
+        self.answer.clear()
+
+    async def bounds(self, stream: str, partition: int) -> Bounds:
+        bounds = await super().bounds(stream, partition)
+        if stream == OUTCOMES:
+            self.asked.set()
+            await self.answer.wait()
+        return bounds
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         if stream != STATE:
@@ -221,4 +237,23 @@ async def test_a_takeover_that_rests_while_somebody_else_decides_is_over() -> No
         assert await scene.wrong(), "the late write does not stand"
         await scene.mend()
         assert scene.slow.assignment.held == []
+        assert await scene.wrong() == []
+
+
+async def test_what_was_asked_before_a_write_does_not_confirm_it() -> None:
+    """The outcomes ended where they should when they were asked; then somebody else decided, and wrote before it."""
+    async with Scene.opened() as scene:
+        await scene.tell_slow(NUMBER, 1)
+        await scene.slow.assignment.mend_state()
+        scene.log.hold_answers()
+        mending = asyncio.create_task(scene.slow.assignment.mend_state())
+        await scene.log.asked.wait()
+        await scene.tell_slow_held_up()
+        await scene.tell(NUMBER)
+        scene.log.let_go.set()
+        await scene.held_up
+        assert await scene.wrong(), "the late write does not stand"
+        scene.log.answer.set()
+        await mending
+        await scene.mend()
         assert await scene.wrong() == []

@@ -13,9 +13,12 @@ from typing import Any
 import orjson
 
 from interaction_router.adapters.kafka.client import client_options
+from interaction_router.adapters.kafka.groups import committed
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import TopicAdmin, plan
-from interaction_router.ports import Outgoing
+from interaction_router.application.intake import COMMANDS, CONTACTS
+from interaction_router.application.views import LOG
+from interaction_router.ports import Outgoing, Tables
 from interaction_router.settings import Settings, load_settings
 
 READY_S = 30.0
@@ -138,3 +141,35 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 3
     while not await condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         await asyncio.sleep(0.05)
+
+
+async def at_rest(
+    settings: Settings, log: KafkaLog, tables: Tables, *, within_s: float = 60.0, rest_s: float = 2.0
+) -> None:
+    """Wait until all that gateways have written is taken in, decided and applied.
+
+    Then nothing may move for `rest_s`, since the state topic is written behind the tables.
+    """
+    inputs = [*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS]
+    partitions = range(await log.partitions(LOG))
+    since, before = 0.0, -1
+
+    async def taken_in() -> bool:
+        done = await committed(client_options(settings.kafka), f"{settings.namespace}-intake")
+        for stream in inputs:
+            for partition in range(await log.partitions(stream)):
+                end = (await log.bounds(stream, partition)).end
+                if done.get((f"{settings.namespace}.{stream}", partition), 0) < end:
+                    return False
+        return True
+
+    async def still() -> bool:
+        nonlocal since, before
+        ends = [(await log.bounds(LOG, partition)).end for partition in partitions]
+        applied = [(await tables.load(partition, [])).applied for partition in partitions]
+        if sum(ends) != before or applied != [end - 1 for end in ends]:
+            since, before = time.monotonic(), sum(ends)
+        return time.monotonic() - since > rest_s
+
+    await until(taken_in, within_s=within_s)
+    await until(still, within_s=within_s)

@@ -1,6 +1,7 @@
 """Switches that play sessions to whoever logs in: the protocol of each, and nothing behind it."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 from urllib.parse import quote
@@ -15,16 +16,18 @@ class Switchboard:
     """Listens on a port; plays one session a connection, and ends the connection after all but the last."""
 
     def __init__(
-        self, sessions: Sequence[tuple[Sequence[Event] | None, Sequence[Event]]], *, secret: str, port: int = 0
-    ) -> None:
+        self, sessions: Sequence[tuple[Sequence[Event] | None, Sequence[Event]]], *, secret: str, port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         """A session is the channels that run, None where listing them is refused, and the events after that."""
         self._sessions = list(sessions)
         self._secret = secret
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -282,6 +282,13 @@ def test_a_file_that_is_no_database_is_fatal(tmp_path: Path) -> None:
         EmbeddedDatabase(tmp_path / "missing" / "router.db")
 
 
+def test_a_file_is_its_owners_alone_to_read(tmp_path: Path) -> None:
+    """What customers have written is in it."""
+    with EmbeddedDatabase(tmp_path / "router.db"):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("router.db", "router.db-wal"), 0o600)
+
+
 async def test_creating_again_changes_nothing_and_never_shrinks(log: EmbeddedLog) -> None:
     await log.create("a", 2)
     lineage = await log.lineage("a")

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,7 @@ from interaction_router.adapters.kafka.topics import TopicAdmin, TopicPlan
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.ports import Outgoing, Received
 from interaction_router.settings.model import KafkaSettings
+from tests.integration.running import until
 from tests.servers import Broker
 
 STREAM = "internal.log"
@@ -21,10 +23,8 @@ Opener = Callable[..., KafkaLog]
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """One of its own, since it is stopped and killed here."""
-    with Broker(tmp_path) as own:
-        yield own
+def broker(mortal_broker: Broker) -> Broker:
+    return mortal_broker
 
 
 @pytest.fixture
@@ -136,15 +136,20 @@ async def test_what_is_acknowledged_stands_where_it_was_said(
             await asyncio.sleep(0)
 
     writers = [asyncio.create_task(write(partition)) for partition in range(4)]
-    await asyncio.sleep(1)
+
+    def counted() -> Counter[int]:
+        return Counter(partition for partition, _ in said)
+
+    async def goes_on(since: Counter[int]) -> bool:
+        return all(counted()[partition] > since[partition] + 50 for partition in range(4))
+
+    await until(partial(goes_on, Counter()))
     broker.kill()
-    before = len(said)
     await asyncio.sleep(1)
     await asyncio.to_thread(broker.start)
-    await asyncio.sleep(8)
+    await until(partial(goes_on, counted()))
     stop.set()
     await asyncio.gather(*writers)
-    assert len(said) > before > 0, "it goes on"
     stands = {(partition, r.offset): r.value for partition in range(4) for r in await read_all(log, partition)}
     assert {place: stands.get(place) for place in said} == said
 

@@ -268,27 +268,28 @@ async def test_two_roles_in_one_process_are_two_groups(broker: Broker, namespace
     assert ready == {"intake": PARTITIONS, "assignment": PARTITIONS}
 
 
-async def test_a_broker_that_comes_back_finds_everything_going_on(tmp_path: Path, namespace: str) -> None:
+async def test_a_broker_that_comes_back_finds_everything_going_on(mortal_broker: Broker, namespace: str) -> None:
     stage = Recorder()
-    with Broker(tmp_path) as broker:
-        async with topic(broker.bootstrap, namespace, each=500) as log, running(shell_of(broker, namespace, stage)):
-            await until(lambda: stage.handled() == 500 * PARTITIONS)
-            broker.kill()
-            await asyncio.sleep(2)
-            await asyncio.to_thread(broker.start)
-            async with asyncio.timeout(PATIENCE_S):
-                for partition in range(PARTITIONS):
-                    while True:
-                        with suppress(RetryableError):
-                            await log.append(STREAM, partition, [Outgoing(b"k", b"v")] * 500)
-                            break
-                        await asyncio.sleep(0.2)
-            await until(
-                lambda: (
-                    len({(p, o) for p, first, last in stage.batches for o in range(first, last + 1)})
-                    >= 1000 * PARTITIONS
-                )
+    async with (
+        topic(mortal_broker.bootstrap, namespace, each=500) as log,
+        running(shell_of(mortal_broker, namespace, stage)),
+    ):
+        await until(lambda: stage.handled() == 500 * PARTITIONS)
+        mortal_broker.kill()
+        await asyncio.sleep(2)
+        await asyncio.to_thread(mortal_broker.start)
+        async with asyncio.timeout(PATIENCE_S):
+            for partition in range(PARTITIONS):
+                while True:
+                    with suppress(RetryableError):
+                        await log.append(STREAM, partition, [Outgoing(b"k", b"v")] * 500)
+                        break
+                    await asyncio.sleep(0.2)
+        await until(
+            lambda: (
+                len({(p, o) for p, first, last in stage.batches for o in range(first, last + 1)}) >= 1000 * PARTITIONS
             )
+        )
     repeats(stage.batches)
 
 
@@ -337,3 +338,16 @@ async def test_sigterm_ends_it_at_once_with_nothing_to_repeat(broker: Broker, na
         async with worker(broker, namespace, notes):
             await until(lambda: {(p, last) for p, _, last in read_notes(notes)} >= {(p, 2999) for p in range(4)})
     assert repeats(read_notes(notes)) == 0
+
+
+async def test_sigterm_ends_it_also_where_the_broker_says_nothing(
+    broker: Broker, namespace: str, tmp_path: Path
+) -> None:
+    """It leaves the group without being heard: a member that is not heard of is gone by itself."""
+    async with topic(broker.bootstrap, namespace, each=1), worker(broker, namespace, tmp_path / "notes") as program:
+        broker.pause()
+        try:
+            program.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(program.wait(), 10) == 0
+        finally:
+            broker.resume()

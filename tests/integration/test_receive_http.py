@@ -16,6 +16,7 @@ from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import RetryableError
+from interaction_router.ports import Outgoing
 from tests.integration.receiver import GATEWAYS, PUBLIC_URL, Receiver, at
 from tests.integration.running import Running, until, updates
 from tests.servers import Broker, RedisServer
@@ -105,7 +106,8 @@ async def test_webhooks_become_updates(
 
 async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path) -> None:
     """Those that depend on the server: addresses, sizes, methods; and what is served besides gateways."""
-    async with receiving(broker, redis_server, namespace, tmp_path) as (_, receiver, log):
+    own = {"TENANTS__ACME__ADDRESSES": '["011 000 0000", "011 000 0001"]'}
+    async with receiving(broker, redis_server, namespace, tmp_path, **own) as (_, receiver, log):
         good = at("json", posted(ITEM))
         large = replace(good, body=b" " * (10 * 1024 * 1024 + 1))
         assert (await receiver.send("json", good, tenant="nobody")).status == 404
@@ -124,6 +126,13 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         answer = await receiver.send("twilio", at("twilio", form({**CALL, "CallStatus": "busy"})))
         assert (answer.status, answer.headers["content-type"]) == (200, "text/xml")
         assert (await receiver.send("json", replace(good, headers={"content-type": "application/json"}))).status == 401
+        agent = {"tenant": "acme", "agent_id": "ann", "name": "Ann", "channels": ["sms"]}
+        await log.append("agents.v1", 0, [Outgoing(b"acme|ann", orjson.dumps(agent))])
+        internal = {**ITEM, "from": "+27110000000", "to": "+27110000001"}
+        outbound = {**ITEM, "direction": "outbound", "agent_id": "bob"}
+        answer = await receiver.send("json", at("json", posted([internal, outbound])))
+        refused = orjson.loads(answer.body)["results"]
+        assert (answer.status, [each["code"] for each in refused]) == (207, ["own_address", "agent_unknown"])
         described = orjson.loads((await receiver.ask("GET", "/v1/openapi.json", {})).body)
         assert set(described["paths"]) == {"/v1/gateways/json/{tenant}", "/v1/outbound/check"}
         assert (await receiver.ask("GET", "/healthz", {})).status == 200
@@ -132,8 +141,8 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         answer = await receiver.ask("POST", "/v1/outbound/check", good.headers, question)
         assert orjson.loads(answer.body)["rule"] == "opened_unlinked"
         counted = (await receiver.ask("GET", "/metrics", {})).body.decode()
-        assert 'interaction_router_webhooks_total{vendor="json",outcome="forged"} 1\n' in counted
-        assert "\ninteraction_router_spooled_records 0\n" in counted
+        assert 'interaction_router_webhooks_total{outcome="forged",vendor="json"} 1.0\n' in counted
+        assert "\ninteraction_router_spooled_records 0.0\n" in counted
         assert b"27821234567" not in receiver.errors.read_bytes()
 
 
@@ -185,11 +194,11 @@ async def test_samples_of_real_gateways(
 
 
 async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
-    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+    mortal_broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
     """Spooled while it is away, also over kill -9 of the receiver, and drained in order."""
     spool = {"RECEIVERS__SPOOL__DIR": str(tmp_path / "spool")}
-    async with receiving(broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
+    async with receiving(mortal_broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
         acknowledged: list[str] = []
 
         async def send(to: Receiver, numbers: range) -> None:
@@ -203,7 +212,7 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
 
         burst = asyncio.create_task(send(receiver, range(60)))
         await until(twenty)
-        broker.kill()
+        mortal_broker.kill()
         try:
             await burst
             receiver.kill()
@@ -211,7 +220,7 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
             await second.listening()
             await send(second, range(60, 70))
         finally:
-            broker.restart()
+            mortal_broker.restart()
         assert len(acknowledged) == 70
 
         async def drained() -> bool:
@@ -229,18 +238,47 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(
             second.kill()
 
 
-async def test_without_a_spool_the_sender_is_told_to_come_again(
+async def test_a_recording_waits_for_redis(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
-    async with receiving(broker, redis_server, namespace, tmp_path) as (_, receiver, _log):
-        broker.pause()
+    spool = {"RECEIVERS__SPOOL__DIR": str(tmp_path / "spool")}
+    recording = at("twilio", form({"CallSid": "CA1", "RecordingSid": "RE1", "RecordingUrl": "https://x/1"}))
+    async with receiving(broker, redis_server, namespace, tmp_path, **spool) as (running, receiver, log):
+        assert (await receiver.send("twilio", at("twilio", form({**CALL, "CallStatus": "completed"})))).status == 200
+        redis_server.pause()
+        try:
+            assert (await receiver.send("twilio", recording)).status == 200
+            counted = (await receiver.ask("GET", "/metrics", {})).body
+            assert b"\ninteraction_router_spooled_records 1\n" in counted
+            receiver.kill()
+        finally:
+            redis_server.resume()
+        second = Receiver(running, tmp_path, free_port())
+        try:
+            await second.listening()
+
+            async def recorded() -> bool:
+                return len(await told(log, "voice")) == 2
+
+            await until(recorded)
+            assert [each["from"] for each in await told(log, "voice")] == ["+27821234567"] * 2
+            assert second.stop() == 0
+        finally:
+            second.kill()
+
+
+async def test_without_a_spool_the_sender_is_told_to_come_again(
+    mortal_broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    async with receiving(mortal_broker, redis_server, namespace, tmp_path) as (_, receiver, _log):
+        mortal_broker.pause()
         try:
             begun = asyncio.get_running_loop().time()
             answer = await receiver.send("json", at("json", posted(ITEM)))
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
             assert asyncio.get_running_loop().time() - begun < 5
         finally:
-            broker.resume()
+            mortal_broker.resume()
 
         async def taken() -> bool:
             return (await receiver.send("json", at("json", posted(ITEM)))).status == 200

@@ -186,6 +186,47 @@ async def test_without_a_broker_the_sender_keeps_it_and_with_a_spool_it_is_taken
             receiver.kill()
 
 
+S3 = {
+    f"RECEIVERS__ATTACHMENTS__S3__{name}": value
+    for name, value in {
+        "BUCKET": "mail", "ENDPOINT": "http://127.0.0.1:1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"
+    }.items()
+}  # fmt: skip
+
+
+async def test_mail_waits_for_its_attachments_bucket(tmp_path: Path) -> None:
+    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
+    spool = {"RECEIVERS__SPOOL__DIR": str(tmp_path)}
+    receiver = Receiver(running, "smtp --port 0", tmp_path, **spool, **TENANTS, **S3)
+    message = mail("<2@example.com>")
+    message.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="a.pdf")
+    try:
+        host, port = parted(await receiver.at())
+
+        def send() -> list[int]:
+            with smtplib.SMTP(host, port, timeout=60) as client:
+                client.ehlo()
+                codes = []
+                for each in (message, mail()):
+                    client.mail("ann@example.com")
+                    client.rcpt("support@acme.example")
+                    codes.append(client.data(each.as_bytes())[0])
+                return codes
+
+        assert await asyncio.to_thread(send) == [452, 250]
+    finally:
+        receiver.kill()
+
+
+def test_a_bucket_without_the_extra_is_said(tmp_path: Path) -> None:
+    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
+    missing = "import sys; sys.modules['obstore.exceptions'] = sys.modules['obstore'] = None"
+    receiver = Receiver(running, "smtp --port 0", tmp_path, before=missing, **TENANTS, **S3)
+    assert receiver.process.wait(timeout=30) == 1
+    assert "error: s3_missing:" in receiver.errors.read_text()
+    assert "pip install interaction-router[s3]" in receiver.errors.read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

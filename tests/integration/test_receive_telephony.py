@@ -4,13 +4,16 @@ import asyncio
 import logging
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from interaction_router.adapters.clock import SystemClock
@@ -73,6 +76,93 @@ async def test_a_call_is_heard_by_the_program_and_is_in_the_topic(
         (call, "ended", None),
     ]
     assert {(each["tenant"], each["from"]) for each in told} == {("acme", sw.CUSTOMER)}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """A switch's context, with a certificate for `pbx.example`, and who has signed it and who has not."""
+
+    served: ssl.SSLContext
+    cafile: Path
+    stranger: Path
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
+    folder, authority = tmp_path_factory.mktemp("trust"), trustme.CA()
+    found = Trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), folder / "ca.pem", folder / "stranger.pem")
+    authority.issue_cert("pbx.example").configure_cert(found.served)
+    authority.cert_pem.write_to_path(found.cafile)
+    trustme.CA().cert_pem.write_to_path(found.stranger)
+    return found
+
+
+def over_tls(running: Running, kind: str, port: int, folder: Path, **settings: str) -> Receiver:
+    given = {"HOST": "127.0.0.1", "PORT": str(port), "SECRET": SECRET, "USERNAME": "router", "TLS": "true", **settings}
+    if kind == "esl":
+        del given["USERNAME"]
+    return Receiver(
+        running, kind, folder, **{f"TENANTS__ACME__{kind.upper()}__{name}": value for name, value in given.items()}
+    )
+
+
+@pytest.mark.parametrize(("kind", "session"), [("ami", sw.INBOUND), ("esl", sw.ESL_INBOUND)])
+async def test_a_call_is_heard_over_tls(
+    broker: Broker, namespace: str, tmp_path: Path, trust: Trust, kind: str, session: Sequence[Event]
+) -> None:
+    running = Running(bootstrap=broker.bootstrap, redis_url="redis://127.0.0.1:1", namespace=namespace, folder=tmp_path)
+    await running.apply_topics()
+    async with BOARDS[kind]([([], session)], secret=SECRET, tls=trust.served) as board:
+        known = {"SSL_CAFILE": str(trust.cafile), "SSL_SERVER_NAME": "pbx.example"}
+        receiver = over_tls(running, kind, board.port, tmp_path, **known)
+        try:
+            await receiver.at()
+
+            async def written() -> bool:
+                return len(await raw_records(running, "voice")) == 3
+
+            await until(written)
+            assert receiver.stop() == 0
+        finally:
+            receiver.kill()
+
+
+@pytest.mark.parametrize("kind", ["ami", "esl"])
+@pytest.mark.parametrize(
+    ("cafile", "name", "words"),
+    [("stranger", "pbx.example", "certificate"), ("cafile", "other.example", "match"), ("cafile", None, "match")],
+)
+async def test_a_switch_that_cannot_prove_itself_is_told_no_secret(
+    tmp_path: Path, trust: Trust, kind: str, cafile: str, name: str | None, words: str
+) -> None:
+    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
+    asked: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=trust.served)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        named = {} if name is None else {"SSL_SERVER_NAME": name}
+        receiver = over_tls(running, kind, port, tmp_path, SSL_CAFILE=str(getattr(trust, cafile)), **named)
+        try:
+            assert await receiver.at() == "switches=1"
+        finally:
+            receiver.kill()
+    (lost, *_) = [line for line in receiver.errors.read_text().splitlines() if "switch_lost" in line]
+    assert words in lost
+    assert not any(asked)
+
+
+def test_certificates_that_are_none_end_the_program(tmp_path: Path) -> None:
+    running = Running(bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1", namespace="nobody", folder=tmp_path)
+    receiver = over_tls(running, "ami", 1, tmp_path, SSL_CAFILE=__file__)
+    assert receiver.process.wait(timeout=30) == 1
+    (said,) = [line for line in receiver.errors.read_text().splitlines() if line.startswith("error:")]
+    assert "certificate_unusable" in said
+    assert "tenants.acme.ami.ssl_cafile" in said
 
 
 class Heard:
@@ -242,6 +332,20 @@ class _Away(EmbeddedLog):
 async def test_what_was_heard_waits_for_the_broker() -> None:
     async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board, heard("ami", board.port, log=_Away) as at:
         assert [each["status"] for each in await at.until(3)] == ["ringing", "answered", "ended"]
+
+
+class _Full(Kept):
+    """A disk that takes nothing."""
+
+    def save(self, of: Sequence[str], value: object) -> None:
+        raise RetryableError("state_unwritable", f"{of} {value}")
+
+
+async def test_a_full_disk_keeps_no_call_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = _Full(tmp_path, "router", "ami")
+    async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board, heard("ami", board.port, kept=kept) as at:
+        await at.until(3)
+    assert "calls_not_kept" in caplog.messages
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the samples are not here")

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from interaction_router.adapters.redis.client import check_server, open_client
 from interaction_router.adapters.redis.tables import RedisTables
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Loaded, Writes
 from interaction_router.settings import RedisSettings
@@ -197,7 +197,11 @@ async def test_a_cancelled_call_leaves_no_answer_to_the_next(own_server: RedisSe
 
 async def test_a_server_that_is_not_there(own_server: RedisServer) -> None:
     own_server.stop()
-    assert await code_of(opened(own_server.url), RetryableError) == "redis_unreachable"
+    with pytest.raises(RetryableError, match="redis_unreachable") as told:
+        async with opened(own_server.url) as tables:
+            await tables.check()
+    assert not told.value.cause.endswith("..")
+    assert "`redis.url`" in told.value.advice
 
 
 async def test_a_server_that_evicts_is_refused(own_server: RedisServer) -> None:
@@ -274,7 +278,7 @@ async def test_errors_hold_no_password(own_server: RedisServer) -> None:
 
 
 async def test_a_single_server_is_no_cluster(own_server: RedisServer) -> None:
-    assert await code_of(opened(own_server.url, cluster=True), FatalError) == "redis_cluster"
+    assert await code_of(opened(own_server.url, cluster=True), ConfigurationError) == "redis_cluster"
     own_server.stop()
     assert await code_of(opened(own_server.url, cluster=True), RetryableError) == "redis_unreachable"
 

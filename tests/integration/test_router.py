@@ -14,7 +14,14 @@ async def test_an_sms_becomes_an_update_and_rows(
     broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path
 ) -> None:
     """Also a duplicate that changes nothing, a bad record, a save that links, and a restart that goes on."""
-    running = Running(bootstrap=broker.bootstrap, redis_url=redis_server.url, namespace=namespace, folder=tmp_path)
+    running = Running(
+        bootstrap=broker.bootstrap,
+        redis_url=redis_server.url,
+        namespace=namespace,
+        folder=tmp_path,
+        KAFKA__SESSION_TIMEOUT="3",
+        KAFKA__HEARTBEAT_INTERVAL="1",
+    )
     await running.apply_topics()
     log = running.log()
     worker = running.worker()
@@ -50,7 +57,7 @@ async def test_an_sms_becomes_an_update_and_rows(
         async def joined() -> bool:
             return len(await updates(log)) == 4
 
-        await until(joined, within_s=40)
+        await until(joined)
         update = (await updates(log))[-1]
         assert (update["seq"], update["cause"]["rule"]) == (4, "joined_open_conversation")
         key = f"conversation:{update['conversation_id']}"

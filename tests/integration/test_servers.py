@@ -20,19 +20,19 @@ from tests.servers.addresses import is_free
 ROOT = Path(__file__).parents[2]
 
 
-async def test_a_broker_that_was_killed_still_has_its_records(broker: Broker, namespace: str) -> None:
+async def test_a_broker_that_was_killed_still_has_its_records(mortal_broker: Broker, namespace: str) -> None:
     topic = f"{namespace}.kept"
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=mortal_broker.bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
     await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=mortal_broker.bootstrap) as producer:
         await producer.send_and_wait(topic, b"kept")
 
-    broker.kill()
-    broker.restart()
+    mortal_broker.kill()
+    mortal_broker.restart()
 
-    async with AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest") as consumer:
+    async with AIOKafkaConsumer(bootstrap_servers=mortal_broker.bootstrap, auto_offset_reset="earliest") as consumer:
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)

@@ -15,17 +15,15 @@ from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.application.simulation import Load, Simulated, first_records, load_records
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Outgoing, Tables
+from interaction_router.ports import Outgoing
 from tests.checker import check
-from tests.integration.running import Running, Worker, until, updates
+from tests.integration.running import Running, Worker, at_rest, updates
 from tests.servers import Broker, RedisServer
 
 INTERACTIONS = 20_000
 CHUNK = 500
 CLOSES = 200
-REST_S = 8.0
 PARTITIONS = 8
-LOG = "internal.log"
 
 
 async def test_nothing_is_lost_and_nothing_is_twice(
@@ -37,19 +35,22 @@ async def test_nothing_is_lost_and_nothing_is_twice(
         redis_url=redis_server.url,
         namespace=namespace,
         folder=tmp_path,
-        KAFKA__SESSION_TIMEOUT="6",
+        KAFKA__SESSION_TIMEOUT="4",
         KAFKA__HEARTBEAT_INTERVAL="1",
     )
     await running.apply_topics()
     log = running.log()
+    load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=1000.0, contacts=400)
+    # Before the workers, which know at their start all agents that there are, and newer ones only after a while.
+    await _append(log, list(first_records(load)))
     workers = [running.worker(), running.worker()]
     try:
         await asyncio.gather(*(worker.ready() for worker in workers))
-        feeding = asyncio.create_task(_feed(log))
+        feeding = asyncio.create_task(_feed(log, load))
         await _trouble(running, workers, redis_server)
         await feeding
         async with redis_tables(running.settings) as tables:
-            await _at_rest(log, tables)
+            await at_rest(running.settings, log, tables, within_s=120)
             differences = await check(log, tables, intake_settings(running.settings))
             assert not differences, "\n".join(map(str, differences[:20]))
         told = await updates(log)
@@ -69,15 +70,15 @@ async def test_nothing_is_lost_and_nothing_is_twice(
 
 async def _trouble(running: Running, workers: list[Worker], redis_server: RedisServer) -> None:
     """Kill, empty, kill and stop, one after the other; each worker is started again."""
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
     await _again(running, workers, 0, kill=True)
-    await asyncio.sleep(6)
+    await asyncio.sleep(3)
     client = aioredis.Redis.from_url(redis_server.url)
     await client.flushall()
     await client.aclose()
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
     await _again(running, workers, 0, kill=True)
-    await asyncio.sleep(6)
+    await asyncio.sleep(3)
     await _again(running, workers, 1, kill=False)
 
 
@@ -90,10 +91,8 @@ async def _again(running: Running, workers: list[Worker], nth: int, *, kill: boo
     await workers[nth].ready()
 
 
-async def _feed(log: KafkaLog) -> None:
+async def _feed(log: KafkaLog, load: Load) -> None:
     """Write the load as gateways do, and close some conversations on the way."""
-    load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=1000.0, contacts=400)
-    await _append(log, list(first_records(load)))
     records = load_records(load)
     closed: set[str] = set()
     for _ in range(INTERACTIONS // CHUNK):
@@ -132,18 +131,3 @@ async def _close_some(log: KafkaLog, closed: set[str]) -> None:
         }
         closed.add(key)
         await log.append("commands.v1", partition, [Outgoing(None, orjson.dumps(command))])
-
-
-async def _at_rest(log: KafkaLog, tables: Tables) -> None:
-    """Wait until everything is decided, applied and unchanged for a while."""
-    since, before = time.monotonic(), -1
-
-    async def still() -> bool:
-        nonlocal since, before
-        ends = [(await log.bounds(LOG, partition)).end for partition in range(PARTITIONS)]
-        applied = [(await tables.load(partition, [])).applied for partition in range(PARTITIONS)]
-        if sum(ends) != before or applied != [end - 1 for end in ends]:
-            since, before = time.monotonic(), sum(ends)
-        return time.monotonic() - since > REST_S
-
-    await until(still, within_s=120)

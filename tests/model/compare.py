@@ -8,7 +8,7 @@ and two sides agree when each conversation has the same sequence on both.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from tests.model.promises import key_of
@@ -32,24 +32,37 @@ def differences(
     `ignoring` names fields of `Update` that are not compared, such as `at_ms`. An actual
     conversation may be named by any string; parties must be canonical as in the model.
     """
-    names_expected, names_actual = names_of(expected), names_of(actual)
-    sequences_expected = _sequences(expected, names_expected, ignoring)
-    sequences_actual = _sequences(actual, names_actual, ignoring)
-    found = _differences_of_contacts(expected, actual, ignoring)
-    for name in dict.fromkeys([*sequences_expected, *sequences_actual]):
-        ours, theirs = sequences_expected.get(name, []), sequences_actual.get(name, [])
-        found.extend(_differences_of_one(name, ours, theirs))
-    return found
+    return Comparison().differences(expected, actual, ignoring=ignoring)
 
 
-def names_of(updates: Iterable[Update]) -> dict[ConversationRef, InteractionKey]:
+class Comparison:
+    """Compares updates part by part, such as step by step; what a conversation is called is kept from part to part."""
+
+    def __init__(self) -> None:
+        self._expected: dict[ConversationRef, InteractionKey] = {}
+        self._actual: dict[ConversationRef, InteractionKey] = {}
+
+    def differences(
+        self, expected: Sequence[Update], actual: Sequence[Update], *, ignoring: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Tell where the next updates of the two sides differ."""
+        _name(expected, self._expected)
+        _name(actual, self._actual)
+        sequences_expected = _sequences(expected, self._expected, ignoring)
+        sequences_actual = _sequences(actual, self._actual, ignoring)
+        found = _differences_of_contacts(expected, actual, ignoring)
+        for name in dict.fromkeys([*sequences_expected, *sequences_actual]):
+            ours, theirs = sequences_expected.get(name, []), sequences_actual.get(name, [])
+            found.extend(_differences_of_one(name, ours, theirs))
+        return found
+
+
+def _name(updates: Iterable[Update], names: dict[ConversationRef, InteractionKey]) -> None:
     """Name each conversation by the first interaction that was added to it."""
-    names: dict[ConversationRef, InteractionKey] = {}
     for update in updates:
         if update.type == "conversation.interaction_added" and update.conversation is not None:
             assert update.interaction is not None
             names.setdefault(update.conversation, key_of(update.tenant, update.interaction))
-    return names
 
 
 def _comparable(
@@ -57,7 +70,7 @@ def _comparable(
     names: Mapping[ConversationRef, InteractionKey],
     ignoring: frozenset[str],
 ) -> dict[str, object]:
-    said: dict[str, object] = asdict(update)
+    said: dict[str, object] = {each.name: getattr(update, each.name) for each in fields(update)}
     for reference in _REFERENCES:
         ref: ConversationRef | None = getattr(update, reference)
         said[reference] = None if ref is None else names.get(ref, ref)

@@ -37,7 +37,7 @@ def _run(broker_port: int, redis_port: int) -> None:
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="interaction-router-")))
         redis = running.enter_context(RedisServer(folder / "redis", port=redis_port))
-        broker = running.enter_context(Broker(folder / "broker", port=broker_port))
+        broker = running.enter_context(Broker(folder / "broker", port=broker_port, enduring=True))
         print(f"export INTERACTION_ROUTER_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap}")
         print(f"export INTERACTION_ROUTER_REDIS__URL={redis.url}", flush=True)
         print(f"Logs are in {folder}. Ctrl-C stops both and forgets what they hold.", file=sys.stderr)

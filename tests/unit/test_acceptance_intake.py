@@ -57,9 +57,10 @@ def _fields(raw: Raw) -> Fields:
 class Heard:
     """What a router says of raw records, each followed to its end before the next."""
 
-    def __init__(self, updates: list[Fields], letters: list[Received]) -> None:
+    def __init__(self, updates: list[Fields], letters: list[Received], traces: set[bytes | None]) -> None:
         self.updates = updates
         self.letters = letters
+        self.traces = traces
 
     @property
     def contacts(self) -> list[str | None]:
@@ -98,7 +99,8 @@ async def _hear(*raw: Raw, unqualified: str, headers: Headers) -> Heard:
         updates = [each for p in range(bench.partitions) for each in await bench.log.read(UPDATES, p, 0)]
         letters = [each for p in range(bench.partitions) for each in await bench.log.read(DEAD_LETTERS, p, 0)]
         told = [orjson.loads(each.value or b"{}") for each in updates]
-        return Heard(sorted(told, key=lambda each: (each["at"], each.get("seq") or 0)), letters)
+        traces = {dict(each.headers).get("traceparent") for each in updates}
+        return Heard(sorted(told, key=lambda each: (each["at"], each.get("seq") or 0)), letters, traces)
 
 
 def test_26_a_national_number_is_the_international_one() -> None:
@@ -190,6 +192,15 @@ def test_49_a_header_without_a_value_stops_nobody() -> None:
     """Kafka allows it; an AttributeError here ends the worker, and every one that takes the partition over."""
     heard = hear(sms(), headers=[("traceparent", None), ("other", None)])
     assert len(heard.interactions) == 1
+
+
+@pytest.mark.parametrize(
+    ("trace", "handed_on"),
+    [(b"00-1-2-01", b"00-1-2-01"), (b"\xff" * 55, None), (b"0" * 513, None), (b"0" * 1_000_000, None)],
+)
+def test_49_a_trace_that_is_none_is_not_handed_on(trace: bytes, handed_on: bytes | None) -> None:
+    """A large one beside a large interaction, or one whose bytes are spelt as three, would outgrow the update."""
+    assert hear(sms(), headers=[("traceparent", trace)]).traces == {handed_on}
 
 
 def test_50_a_record_that_outgrows_the_topics_behind_it_is_too_large() -> None:

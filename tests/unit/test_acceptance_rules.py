@@ -12,6 +12,8 @@ from interaction_router.domain.messages import (
     ContactSaved,
     EraseAsked,
     InteractionEvent,
+    LinkAsked,
+    UnlinkAsked,
 )
 from interaction_router.domain.rows import Conversation, Policy
 from tests.unit.world import START_MS, World
@@ -48,6 +50,14 @@ class Told:
     def close(self, conversation: str, command: str = "m1") -> None:
         to = Entity("acme", "conversation", conversation)
         self.world.tell(to, CloseAsked(conversation, command), stream="commands.v1")
+
+    def link(self, conversation: str, contact: str) -> None:
+        asked = LinkAsked(conversation, contact, f"link {conversation}")
+        self.world.tell(Entity("acme", "contact", contact), asked, stream="commands.v1")
+
+    def unlink(self, conversation: str) -> None:
+        asked = UnlinkAsked(conversation, f"unlink {conversation}")
+        self.world.tell(Entity("acme", "conversation", conversation), asked, stream="commands.v1")
 
     def hear(
         self,
@@ -444,3 +454,56 @@ def test_45_the_same_mail_twice_is_one(told: Told) -> None:
     told.hear(MAIL, channel="email", name="m1")
     told.hear(MAIL, channel="email", name="m1")
     assert [(each.interaction_count, each.seq) for each in told.all] == [(1, 2)]
+
+
+def test_an_agent_named_at_the_beginning_of_time_is_not_replaced_by_one_of_the_same_moment(told: Told) -> None:
+    told.hear(name="CA1", channel="voice", status="ringing")
+    for status, agent in (("answered", "thandi"), ("ended", "pieter")):
+        told.hear(name="CA1", channel="voice", status=status, agent=agent, ago_ms=told.world.now_ms)
+    assert told.last_interaction().agent_id == "thandi"
+
+
+@pytest.mark.parametrize("saved_first", [True, False], ids=["its own", "history"])
+def test_what_a_link_by_hand_stood_before_goes_on_once_it_is_undone(told: Told, *, saved_first: bool) -> None:
+    """A conversation that is the contact's no more is what no next one goes on from: the one before it is."""
+    if saved_first:
+        told.save(PHONE)
+    told.hear()
+    (before,) = told.all
+    told.close(before.conversation_id)
+    told.save(PHONE)
+    linked = []
+    for nth in range(2):
+        told.at((nth + 1) * MINUTE)
+        told.hear(OTHER)
+        row = told.all[-1].conversation_id
+        if not saved_first:
+            told.close(row, f"close {nth}")
+        told.link(row, "c1")
+        if saved_first:
+            told.close(row, f"close {nth}")
+        linked.append(row)
+    told.at(HOUR)
+    for row in reversed(linked):
+        told.unlink(row)
+    told.hear()
+    assert told.all[-1].previous == before.conversation_id
+    assert told.codes == []
+
+
+def test_of_two_links_by_hand_the_second_goes_on_once_the_first_is_undone(told: Told) -> None:
+    told.save(PHONE)
+    linked = []
+    for nth in range(2):
+        told.hear(OTHER)
+        linked.append(told.all[-1].conversation_id)
+        told.link(linked[nth], "c1")
+        told.close(linked[nth], f"close {nth}")
+    told.unlink(linked[0])
+    told.at(HOUR)
+    told.hear()
+    assert told.all[-1].previous == linked[1]
+    told.close(told.all[-1].conversation_id, "close")
+    told.unlink(linked[1])
+    told.hear()
+    assert told.all[-1].previous == told.all[-2].conversation_id

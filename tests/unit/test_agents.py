@@ -29,3 +29,14 @@ async def test_the_later_record_stands_on_whatever_partition() -> None:
         await agents.follow()
         assert agents.objection("acme", "thandi", "sms") == "agent_not_qualified"
         assert agents.objection("acme", "sipho", "sms") == "agent_unknown"
+
+
+async def test_on_one_partition_the_last_record_stands_whatever_its_stamp() -> None:
+    """Compaction keeps that one: a worker that starts later knows no other. Producers' clocks are not the same."""
+    with EmbeddedDatabase() as database:
+        log = EmbeddedLog(database, SystemClock())
+        await log.create(AGENTS, 1)
+        await log.append(AGENTS, 0, [_agent('["voice", "sms"]', 2000), _agent('["voice"]', 1000)])
+        agents = Agents(log)
+        await agents.follow()
+        assert agents.objection("acme", "thandi", "sms") == "agent_not_qualified"

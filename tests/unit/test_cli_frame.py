@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,6 +103,42 @@ def test_config_stands_before_or_after_the_noun(program: Program, tmp_path: Path
     path.write_text('namespace = "b"\n', encoding="utf-8")
     for args in (("--config", str(path), "config", "show"), ("config", "show", "--config", str(path))):
         assert "router.toml line 1" in program(*args, "--changed").out
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Go through all commands that are no groups."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield *path, name
+
+
+@pytest.mark.parametrize("command", list(commands(router)), ids=" ".join)
+def test_every_command_takes_the_global_options(program: Program, command: tuple[str, ...]) -> None:
+    told = program(*command, "--help").out
+    assert "--config FILE" in told
+    assert "--set NAME=VALUE" in told
+
+
+@pytest.mark.parametrize("name", list(NOUNS))
+def test_no_line_of_a_help_is_cut_off(program: Program, name: str) -> None:
+    """What click has no room for it would end with three dots."""
+    assert "..." not in program(name, "--help").out.partition("Commands:")[2]
+
+
+def test_settings_that_are_piped_in_are_the_same_however_often_a_command_asks() -> None:
+    """As of `--config <(sops --decrypt router.toml)`: whoever read them again would find none, and take the defaults."""
+    reading, writing = os.pipe()
+    os.write(writing, b'namespace = "b"\n')
+    os.close(writing)
+    try:
+        invocation = Invocation(env={}, config_file=Path(f"/dev/fd/{reading}"))
+        assert [invocation.settings().namespace, invocation.settings().namespace] == ["b", "b"]
+    finally:
+        os.close(reading)
 
 
 def test_set_without_a_value_is_wrong_usage(program: Program) -> None:

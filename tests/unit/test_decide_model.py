@@ -5,12 +5,12 @@ import os
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.model.compare import differences
+from tests.model.compare import Comparison
 from tests.model.naive import NaiveRouter
 from tests.model.promises import check_promises
 from tests.model.steps import CloseConversation, LinkConversation, Timed, UnlinkConversation
 from tests.model.strategies import POLICY, histories
-from tests.model.updates import Recorded, Update
+from tests.model.updates import Recorded
 from tests.unit.against_model import Driver
 
 EXAMPLES = 2000 if os.environ.get("CI") else 100
@@ -21,8 +21,7 @@ EXAMPLES = 2000 if os.environ.get("CI") else 100
 def test_decide_says_what_the_model_says(history: list[Timed], seed: int) -> None:
     """Each step, one after the other, whatever the hints of intake are."""
     model, driver = NaiveRouter(policy=POLICY), Driver(POLICY, seed=seed)
-    expected: list[Update] = []
-    actual: list[Update] = []
+    comparison = Comparison()
     recorded = []
     for drawn in history:
         step = drawn.step
@@ -31,9 +30,7 @@ def test_decide_says_what_the_model_says(history: list[Timed], seed: int) -> Non
         timed = Timed(step=step, at_ms=drawn.at_ms)
         wanted, got = model.step(step, at_ms=timed.at_ms), driver.step(timed)
         note(f"{timed}\n    model {wanted}\n    got   {got}")
-        expected += wanted.updates
-        actual += got.updates
         assert got.refusal == wanted.refusal
-        assert differences(expected, actual) == []
+        assert comparison.differences(wanted.updates, got.updates) == []
         recorded.append(Recorded(timed=timed, result=got))
     assert check_promises(recorded) == []

@@ -98,7 +98,7 @@ def test_the_pins_are_those_that_the_project_asks_for() -> None:
     pins = _pins("constraints.txt")
     for wanted in (
         *project["dependencies"],
-        *project["optional-dependencies"]["dev"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
         *asked["build-system"]["requires"],
     ):
         name, version = re.sub(r"\[.*?\]", "", wanted).split("==")

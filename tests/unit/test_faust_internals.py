@@ -14,6 +14,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.conductor import Conductor
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, ConsumerRebalanceListener, Transport
+from mode.threads import WorkerThread
 
 from interaction_router.adapters.kafka.consumer import PacedFetcher
 from interaction_router.adapters.kafka.shell import BatchConsumer, BatchConsumerThread, BatchTransport, StageApp
@@ -39,6 +40,8 @@ def test_versions_are_the_ones_that_were_looked_into() -> None:
         (Consumer.on_stop, ["self"]),
         (AIOKafkaConsumerThread._create_worker_consumer, ["self", "transport"]),
         (AIOKafkaConsumerThread._ensure_consumer, ["self"]),
+        (AIOKafkaConsumerThread.on_thread_stop, ["self"]),
+        (WorkerThread.__init__, ["self", "service", "kwargs"]),
         (App._new_transport, ["self"]),
         (App._create_directories, ["self"]),
         (Conductor.add, ["self", "topic"]),
@@ -64,6 +67,7 @@ def test_what_is_overridden_or_called_has_its_signature(function: Callable[..., 
         (BatchConsumer, Consumer, "on_partitions_assigned"),
         (BatchConsumer, Consumer, "on_stop"),
         (BatchConsumerThread, AIOKafkaConsumerThread, "_create_worker_consumer"),
+        (BatchConsumerThread, AIOKafkaConsumerThread, "on_thread_stop"),
         (PacedFetcher, PartitionFetcher, "_get_actions_per_node"),
         (PacedFetcher, PartitionFetcher, "_update_fetch_positions"),
         (StageApp, App, "_new_transport"),
@@ -79,7 +83,7 @@ def test_an_override_takes_what_the_overridden_takes(ours: type, theirs: type, n
 def test_nothing_else_of_faust_is_overridden_by_chance(ours: type) -> None:
     meant = {
         "_drain_messages", "_new_consumer_thread", "perform_seek", "verify_event_path", "on_partitions_revoked",
-        "on_partitions_assigned", "on_stop", "_create_worker_consumer", "_thread",
+        "on_partitions_assigned", "on_stop", "_create_worker_consumer", "_thread", "Worker", "on_thread_stop",
     }  # fmt: skip
     own = {name for name in vars(ours) if not name.startswith("__") and name != "_abc_impl"}
     # Faust's service class writes some of its own names into every subclass.

@@ -47,9 +47,17 @@ class Told:
         self.world.tell(to, ContactSaved(contact, "Ann", parties), stream="contacts.v1")
 
     def hear(
-        self, name: str, *, channel: str = "sms", status: str = "received", to: Entity = ENDPOINT, party: str = PHONE
+        self,
+        name: str,
+        *,
+        channel: str = "sms",
+        status: str = "received",
+        to: Entity = ENDPOINT,
+        party: str = PHONE,
+        ahead_ms: int = 0,
     ) -> None:
-        what = Interaction(name, channel, "inbound", status, self.world.now_ms, party, (), None, (), {})  # type: ignore[arg-type]
+        at_ms = self.world.now_ms + ahead_ms
+        what = Interaction(name, channel, "inbound", status, at_ms, party, (), None, (), {})  # type: ignore[arg-type]
         self.world.tell(to, InteractionEvent(party, None, what))
 
     def close(self) -> str:
@@ -204,11 +212,15 @@ def test_the_index_is_gone_through_once_in_500_closed_interactions() -> None:
 
 
 @pytest.mark.parametrize("owner", [CONTACT, ENDPOINT])
-def test_a_record_that_opened_a_conversation_opens_none_when_it_is_read_again_long_after(owner: Entity) -> None:
+@pytest.mark.parametrize("ahead_ms", [0, 400 * DAY_MS])
+def test_a_record_that_opened_a_conversation_opens_none_when_it_is_read_again_long_after(
+    owner: Entity, ahead_ms: int
+) -> None:
+    """Also one whose gateway had a clock far ahead."""
     told = Told()
     if owner == CONTACT:
         told.save(PHONE)
-    told.hear("a", to=owner)
+    told.hear("a", to=owner, ahead_ms=ahead_ms)
     told.close()
     told.day(30)
     here = told.world.homes[home(owner, 4)]

@@ -198,7 +198,14 @@ def test_a_secret_is_in_no_repr_and_in_nothing_that_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["unix:///run/redis.sock", "rediss://:pw@redis:6380/3", "redis://[::1]:6379", "redis://redis/0"]
+    "url",
+    [
+        "unix:///run/redis.sock",
+        "unix:///run/redis.sock?db=3",
+        "rediss://:pw@redis:6380/3",
+        "redis://[::1]:6379",
+        "redis://redis/0",
+    ],
 )
 def test_redis_may_be_reached_by_socket_and_by_tls(url: str) -> None:
     assert from_env(REDIS__URL=url).redis.url.get_secret_value() == url

@@ -1,6 +1,8 @@
 """Servers that take a connection and say nothing: a command gives up on them after the time that the settings allow."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -62,3 +64,21 @@ async def test_a_silent_redis_is_told_as_soon_as_of_any_other_command() -> None:
         with pytest.raises(RetryableError, match="Redis did not answer"):
             async with asyncio.timeout(LIMIT_S), opened_state(load_settings(env, None, {})):
                 pass
+
+
+async def test_a_worker_that_still_waits_for_a_server_ends_on_sigterm() -> None:
+    """Quietly, as it does with partitions."""
+    async with silent() as (port, taken):
+        env = {**os.environ, "INTERACTION_ROUTER_REDIS__URL": f"redis://127.0.0.1:{port}/0"}
+        command = (sys.executable, "-m", "interaction_router", "worker")
+        worker = await asyncio.create_subprocess_exec(*command, env=env, stderr=asyncio.subprocess.PIPE)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while not taken:  # noqa: ASYNC110 - the server tells nobody
+                    await asyncio.sleep(0.05)
+                worker.terminate()
+                _, errors = await worker.communicate()
+        finally:
+            if worker.returncode is None:
+                worker.kill()
+        assert (worker.returncode, errors.decode()) == (0, "")

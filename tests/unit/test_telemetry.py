@@ -1,10 +1,12 @@
 """Every metric and log event is named and captioned once, and what is told is what the page says."""
 
 import ast
+import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from interaction_router import telemetry
+from interaction_router.adapters.kafka.lane import Waiting
+from interaction_router.adapters.kafka.shell import BatchConsumer
 from interaction_router.adapters.prometheus import Meters
 from interaction_router.application.health import LaneState
+from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.events import Closed, Decision, Erased, Opened, Outcome, Refusal, RowGone, Standing
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.rows import RowKey
-from interaction_router.telemetry import EVENTS, METRICS, full_name
+from interaction_router.receivers.counts import Counts
+from interaction_router.telemetry import EVENTS, METRICS, RECEIVER_METRICS, full_name
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -53,12 +59,27 @@ def meters() -> tuple[Meters, CollectorRegistry]:
     return Meters(registry), registry
 
 
+def families(text: str) -> set[str]:
+    return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
 def test_every_metric_is_kept_under_its_name() -> None:
     told, _ = meters()
     text = told.exposition([], ready=True, now_ms=0).decode()
-    names = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.startswith("process_")}
-    assert names == {full_name(metric) for metric in METRICS}
+    assert {name for name in families(text) if not name.startswith("process_")} == {
+        full_name(metric) for metric in METRICS
+    }
     assert "_created" not in text
+
+
+def test_a_receiver_keeps_its_metrics_under_their_names() -> None:
+    counts = Counts(lambda: 3)
+    counts("twilio", "taken")
+    counts("twilio", "taken")
+    text = counts.exposition().decode()
+    assert families(text) == {full_name(metric) for metric in RECEIVER_METRICS}
+    assert 'interaction_router_webhooks_total{outcome="taken",vendor="twilio"} 2.0\n' in text
+    assert "\ninteraction_router_spooled_records 3.0\n" in text
 
 
 def test_two_workers_in_one_process_do_not_meet() -> None:
@@ -151,6 +172,38 @@ def test_a_line_of_the_log_is_an_object_with_event_and_ids() -> None:
     assert (line["event"], line["level"], line["partition"], line["next"]) == ("takeover", "info", 3, 17)
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Log as a worker does; yields what tells the events, with nothing of it left afterwards."""
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in telemetry._QUIET]
+    handlers, levels = root.handlers[:], [each.level for each in (root, *loggers)]
+    root.handlers.clear()  # they would else be closed
+    monkeypatch.setattr(sys, "stderr", errors := io.StringIO())
+    telemetry.set_up_logging(level="debug", form="json")
+    try:
+        yield lambda: [json.loads(line)["event"] for line in errors.getvalue().splitlines()]
+    finally:
+        root.handlers[:] = handlers
+        for each, level in zip((root, *loggers), levels, strict=True):
+            each.setLevel(level)
+
+
+def test_that_a_worker_waits_is_said_each_time_that_it_does(said: Callable[[], list[str]]) -> None:
+    """Also twice a minute: the runbook looks for a `waiting` that has no `goes_on` behind it."""
+    waiting = Waiting()
+    for code in ("redis_timeout", "kafka_unavailable"):
+        waiting.begin("internal.log:3", RetryableError(code, "It does not answer."))
+        waiting.end("internal.log:3")
+    assert said() == ["waiting", "goes_on"] * 2
+
+
+def test_the_comings_and_goings_of_fausts_services_are_not_said(said: Callable[[], list[str]]) -> None:
+    """Their loggers have the name of the module that a service's class is in."""
+    logging.getLogger(BatchConsumer.__module__).info("[^--BatchConsumer]: Starting...")
+    logging.getLogger("mode.services").info("[^--Worker]: Starting...")
+    assert said() == []
+
+
 def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> None:
     sparing = telemetry.Sparing()
 
@@ -168,5 +221,5 @@ def test_a_library_says_the_same_once_a_minute_and_how_often_it_would_have() -> 
     assert later is not None
     assert telemetry.particulars(later) == {"unsaid": 2}
     assert passes(away, 1061.0, of="aiokafka.conn")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
-    assert passes("takeover", 1000.0, of="interaction_router.assignment")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane")
+    assert passes("waiting", 1000.0, of="interaction_router.adapters.kafka.lane"), "what is ours is said once already"

@@ -22,14 +22,12 @@ from interaction_router.domain.events import (
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.messages import InteractionEvent, LogRecord, Message, Raw, Send
-from interaction_router.domain.rows import Conversation, Entry, Head, Row
+from interaction_router.domain.rows import Conversation, Entry, Row
 from interaction_router.wire import shapes
 from interaction_router.wire.codec import (
-    decode_head,
     decode_log_record,
     decode_outcome,
     decode_row,
-    encode_head,
     encode_log_record,
     encode_outcome,
     encode_row,
@@ -95,11 +93,6 @@ def test_a_row_comes_back(kind: type, data: st.DataObject) -> None:
     assert decode_row(encode_row(row)) == row
 
 
-@given(head=values(Head))
-def test_how_far_a_partition_is_comes_back(head: Head) -> None:
-    assert decode_head(encode_head(head)) == head
-
-
 @settings(max_examples=25)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", [Conversation, Entry])
@@ -155,8 +148,6 @@ def test_bytes_of_no_known_form_stop_the_reader(value: bytes) -> None:
         decode_outcome(value, ())
     with pytest.raises(FatalError, match="row_unreadable"):
         decode_row(value)
-    with pytest.raises(FatalError, match="head_unreadable"):
-        decode_head(value)
 
 
 def test_an_error_tells_nothing_of_what_was_in_the_bytes() -> None:

@@ -17,7 +17,7 @@ from interaction_router.domain.events import (
     RowPut,
 )
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.messages import InteractionEvent, LogRecord, Message, Origin, Tick
+from interaction_router.domain.messages import InteractionEvent, LogRecord, Message, Origin, Tick, can_be_refused
 from interaction_router.domain.rows import POLICY, Conversation, Head, Policy, Row, RowKey
 from interaction_router.domain.timers import due_at_ms
 from interaction_router.domain.turn import NotLoaded, Turn
@@ -123,6 +123,7 @@ class World:
         public = [event for event in decision.events if not isinstance(event, RowPut | RowGone)]
         self.seen += [Seen(event, record.to.tenant, decision.log_time_ms, record.cause) for event in public]
         if decision.refusal is not None:
+            assert can_be_refused(record.message), "there is no raw record for the dead letter"
             self.refusals.append(decision.refusal)
         for nth, send in enumerate(decision.sends):
             origin = Origin("internal.log", at, offset, nth)

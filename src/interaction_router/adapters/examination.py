@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from interaction_router.adapters.kafka import failures as kafka_failures
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.survey import survey
 from interaction_router.adapters.kafka.topics import Difference, TopicAdmin, TopicPlan, plan
+from interaction_router.adapters.redis import errors as redis_errors
 from interaction_router.adapters.redis.client import RedisClient, open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.application.diagnosis import (
@@ -36,10 +38,7 @@ LIMIT_S = 20.0
 """How long one part of the examination may take."""
 
 ROLES = ("intake", "assignment")
-_ADVICE = {
-    "kafka": "Check that the brokers run, and `kafka.bootstrap_servers`.",
-    "redis": "Check that the server runs, and `redis.url`.",
-}
+_ADVICE = {"kafka": kafka_failures.AWAY, "redis": redis_errors.AWAY}
 _ELSEWHERE = "Look at the lines above."
 _TIME = "message.timestamp.type"
 _RECORD_BYTES = "max.message.bytes"

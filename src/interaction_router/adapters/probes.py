@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import orjson
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from interaction_router.adapters.prometheus import CONTENT_TYPE, Meters
+from interaction_router.adapters.prometheus import Meters
 from interaction_router.adapters.web import Answer, Page, WebServer
 from interaction_router.application.health import LaneState, Verdict, alive, prepared
 from interaction_router.domain.errors import RetryableError
@@ -70,7 +71,7 @@ class Probes:
         """Return all metrics; lags are asked of the broker."""
         states = await self._watched.states()
         body = self._meters.exposition(states, ready=self._watched.ready, now_ms=self._clock.now_ms())
-        return Answer(_WELL, body, CONTENT_TYPE)
+        return Answer(_WELL, body, CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from interaction_router.telemetry import PREFIX, Metric
 T = TypeVar("T")
 
 _WITHOUT_RULE: Final = (RowPut, RowGone, Conflicted, AliasMade)
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Meters:

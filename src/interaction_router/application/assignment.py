@@ -65,7 +65,8 @@ class Ownership:
         self._observer = observer
         self._store = RowStore(tables, at.partition, observer, applied=at.applied, cache_rows=cache_rows)
         self._doubted = set(doubted)
-        self._looked_at = -1
+        self._resting: int | None = self.next
+        self._looked_at: int | None = None
         self._decided: list[Decided] = []
         self._changed: dict[RowKey, Row | None] = {}
         self._before: dict[RowKey, Row | None] = {}
@@ -76,6 +77,7 @@ class Ownership:
         Raises: RetryableError when any step fails: then this object must not be used again, and the next takeover
         finds out what of it counts.
         """
+        self._resting = None
         await self._observer.reached("polled", self.partition)
         decoded = [decode_log_record(r.value or b"", r.headers, arrived_ms=r.timestamp) for r in records]
         store, head = self._store, self._head
@@ -90,6 +92,7 @@ class Ownership:
                     await self._load(missing, record)
             self._take_down(received.offset, record, *decided)
         await self._bring_about()
+        self._resting = self.next
 
     async def _load(self, missing: NotLoaded, record: LogRecord) -> None:
         """Load what the decision of the record needs besides."""
@@ -211,26 +214,25 @@ class Ownership:
             if isinstance(row, Conversation) and not _same_seq(row, before.get(key))
         }
         self._doubted.update(rows)
-        try:
-            await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
-        finally:  # what was confirmed while this was under way was not yet written
-            self._doubted.update(rows)
+        await append_batches(self._log, (STATE, self._views.state(rows.values(), self._head.log_time_ms)))
 
     async def confirm(self) -> bool:
         """Take what was in doubt for certain where the outcomes end where this takeover has left them.
 
         Not the tables: those may have been rolled back to there. One that goes on finds out by its next outcomes, so
-        only one that has rested since the last call is looked at. Return False where somebody else has decided, and
-        this takeover is over.
+        only one that has rested since the last call is looked at: what was asked before a write had ended says nothing
+        of it. Return False where somebody else has decided, and this takeover is over.
         """
-        doubted, expected = set(self._doubted), self._expected
-        if self._looked_at != expected:
-            self._looked_at = expected
-            return True
-        if not doubted or (await self._log.bounds(OUTCOMES, self.partition)).end == expected:
-            self._doubted -= doubted
-            return True
-        return bool(self._decided) or self._expected != expected  # what is beyond it may be of this one
+        resting = self._resting
+        if resting is None or self._looked_at != resting:
+            self._looked_at = resting
+        elif self._doubted:
+            end = (await self._log.bounds(OUTCOMES, self.partition)).end
+            if self._resting == resting:
+                if end != self._expected:
+                    return False
+                self._doubted.clear()
+        return True
 
     @property
     def doubted(self) -> frozenset[RowKey]:

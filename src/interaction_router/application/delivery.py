@@ -122,6 +122,10 @@ class Delivery:
         Raises:
             RetryableError: some could not be stored anywhere; the others may have been.
         """
+        if len(records) == 1:  # as most webhooks have it
+            (record,) = records
+            await self._enqueue(self._lane(record.stream, await self._partition(record)), records)
+            return
         shares: defaultdict[int, dict[str, list[RawRecord]]] = defaultdict(dict)
         for record in records:
             partition = await self._partition(record)

@@ -10,7 +10,7 @@ Verdict = Literal["ok", "warn", "fail", "away"]
 
 CLOCK_WARN_MS: Final = 1_000
 CLOCK_FAIL_MS: Final = 60_000
-"""Intake does not stamp while its clock is further off."""
+"""What is idle closes as much too late as the clock of its partition's owner is behind the brokers'."""
 MEMORY_WARN: Final = 0.8
 
 READ: Final = 3
@@ -187,7 +187,7 @@ def of_broker_clock(facts: BrokerFacts) -> Check:
 
 
 def of_log_clock(newest_stamp_ms: int | None, now_ms: int) -> Check:
-    """Judge this machine's clock by the newest stamp in the log: one that is ahead would hold intake up.
+    """Judge this machine's clock by the newest stamp in the log, which is the broker's.
 
     A stamp is as old as its record: of a clock that is behind it says nothing.
     """

@@ -21,8 +21,6 @@ BATCH: Final = 1000
 CACHE_ROWS: Final = 10_000
 """Rows that are kept on the way: those of a partition come again and again."""
 
-"""Records at the end of the outcomes among which there is a whole one."""
-
 Base = Callable[[int], Awaitable[None]]
 """Fills a partition of the tables with what there was at some place of the outcomes."""
 

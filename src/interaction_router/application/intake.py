@@ -11,8 +11,16 @@ from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, Batches
 from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity, Place, home
-from interaction_router.domain.interactions import Flag, is_receipt
-from interaction_router.domain.messages import ContactMerged, InteractionEvent, LogRecord, Message, Origin, Raw
+from interaction_router.domain.interactions import Flag
+from interaction_router.domain.messages import (
+    ContactMerged,
+    InteractionEvent,
+    LogRecord,
+    Message,
+    Origin,
+    Raw,
+    can_be_refused,
+)
 from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import Endpoint, endpoint_key
 from interaction_router.ports import Clock, Log, Observer, Outgoing, Received, Tables
@@ -32,6 +40,8 @@ _OBJECTIONS: Mapping[Objection, str] = {
     "agent_unknown": "the tenant has no agent of this id",
     "agent_not_qualified": "the agent does not qualify for this channel",
 }
+_TRACE_LIMIT = 512
+"""Characters of a `traceparent`: it goes into every header, and later versions of it may be longer than 55."""
 _HINTS = 50_000
 _OWNER_HINT_MS = 60_000
 _NO_OWNER_HINT_MS = 2_000
@@ -75,7 +85,7 @@ class Agents:
         self._log = log
         self._channels: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._next: dict[int, int | None] = {}
-        self._told_ms: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def follow(self) -> None:
         """Read on to the end of the topic."""
@@ -87,20 +97,21 @@ class Agents:
                 start = (await self._log.bounds(AGENTS, partition)).first
             while records := await self._log.read(AGENTS, partition, start):
                 for record in records:
-                    self._take(record)
+                    self._take(partition, record)
                 start = records[-1].offset + 1
             self._next[partition] = start
 
-    def _take(self, record: Received) -> None:
+    def _take(self, partition: int, record: Received) -> None:
         try:
             agent = agent_record(record.value, record.key)
         except RejectedError as error:
             _LOGGER.warning("agent_record_refused", extra={"code": error.code, "offset": record.offset})
             return
         # Producers with partitioners of their own may put one agent on two partitions: the later record stands.
-        if record.timestamp < self._told_ms.get((agent.tenant, agent.agent_id), 0):
+        at, stamp_ms = self._told.get((agent.tenant, agent.agent_id), (partition, 0))
+        if at != partition and record.timestamp < stamp_ms:
             return
-        self._told_ms[agent.tenant, agent.agent_id] = record.timestamp
+        self._told[agent.tenant, agent.agent_id] = (partition, record.timestamp)
         if agent.gone:
             self._channels[agent.tenant].pop(agent.agent_id, None)
         else:
@@ -115,6 +126,30 @@ class Agents:
         if channels is None:
             return "agent_unknown"
         return None if channel in channels else "agent_not_qualified"
+
+
+def admitted(raw: RawInteraction, settings: IntakeSettings, agents: Agents) -> tuple[Entity, InteractionEvent]:
+    """Return what a raw interaction tells, and the endpoint that it is for.
+
+    Raises:
+        RejectedError: `own_address`, `too_large`, `agent_unknown` or `agent_not_qualified`.
+    """
+    return interaction_message(
+        raw,
+        region=settings.region(raw.tenant),
+        own_addresses=settings.addresses(raw.tenant),
+        flags=_agent_flags(raw, settings, agents),
+    )
+
+
+def _agent_flags(raw: RawInteraction, settings: IntakeSettings, agents: Agents) -> tuple[Flag, ...]:
+    interaction = raw.interaction
+    objection = agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
+    if objection is None:
+        return ()
+    if interaction.direction == "outbound" and settings.unqualified == "reject":
+        raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
+    return (objection,)
 
 
 class Hints:
@@ -175,21 +210,7 @@ class RawReading:
             RejectedError: it cannot be taken.
         """
         raw = parse_interaction(record.value, channel_of_topic=self._channel[stream])
-        return interaction_message(
-            raw,
-            region=self._settings.region(raw.tenant),
-            own_addresses=self._settings.addresses(raw.tenant),
-            flags=self._agent_flags(raw),
-        )
-
-    def _agent_flags(self, raw: RawInteraction) -> tuple[Flag, ...]:
-        interaction = raw.interaction
-        objection = self._agents.objection(raw.tenant, interaction.agent_id, interaction.channel)
-        if objection is None:
-            return ()
-        if interaction.direction == "outbound" and self._settings.unqualified == "reject":
-            raise RejectedError(objection, _OBJECTIONS[objection], field="agent_id")
-        return (objection,)
+        return admitted(raw, self._settings, self._agents)
 
     def other(self, stream: str, record: Received) -> tuple[Entity, Message]:
         """Return what a contact event or a command says, likewise."""
@@ -199,7 +220,6 @@ class RawReading:
 
     def log_record(self, place: Place, record: Received, to: Entity, message: Message) -> LogRecord:
         """Return the record of the internal log, not stamped yet."""
-        interaction = isinstance(message, InteractionEvent)
         by_hint = isinstance(message, InteractionEvent) and not message.withheld
         return LogRecord(
             to=to,
@@ -208,7 +228,7 @@ class RawReading:
             stamp_ms=None,
             origin=None if by_hint else self._origin(place),
             trace=_trace(record) if record.headers else None,
-            raw=_raw(record) if not interaction or _can_be_refused(message) else None,
+            raw=_raw(record) if can_be_refused(message) else None,
         )
 
     def _origin(self, place: Place) -> Origin:
@@ -317,16 +337,11 @@ class IntakeStage:
         return {partition % self._partitions: letters} if letters else {}
 
 
-def _can_be_refused(message: Message) -> bool:
-    if not isinstance(message, InteractionEvent):
-        return True
-    return message.withheld and is_receipt(message.interaction.channel, message.interaction.status)
-
-
 def _trace(record: Received) -> str | None:
+    """Return the trace that the record is part of; what can be no `traceparent` is none (W3C Trace Context, 3.2.2)."""
     for name, value in record.headers:
         if name == "traceparent" and value is not None:
-            return value.decode("ascii", "replace")
+            return value.decode() if len(value) <= _TRACE_LIMIT and value.isascii() else None
     return None
 
 

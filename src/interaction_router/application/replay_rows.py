@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from interaction_router.domain.decide import decide, repeats
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import Place
-from interaction_router.domain.messages import LogRecord, Origin
+from interaction_router.domain.messages import LogRecord, Origin, can_be_refused
 from interaction_router.domain.rows import Head, Row, RowKey
 
 
@@ -94,4 +94,5 @@ def sent_records(outcome: Outcome, stream: str, partition: int) -> Iterator[LogR
     for nth, send in enumerate(outcome.decision.sends):
         origin = Origin(stream, partition, outcome.offset, nth)
         stamp_ms = outcome.decision.log_time_ms
-        yield LogRecord(send.to, send.message, outcome.cause, stamp_ms, origin, outcome.trace, outcome.raw)
+        raw = outcome.raw if can_be_refused(send.message) else None
+        yield LogRecord(send.to, send.message, outcome.cause, stamp_ms, origin, outcome.trace, raw)

@@ -1,4 +1,4 @@
-"""What tables hold as lines of JSON: `row` and its `value` (of the head, which is no JSON, its `text`), `score` and its."""
+"""What tables hold as lines of JSON: `row` or `score`, and its `value` (of the head, no JSON, its `text`)."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final

@@ -1,8 +1,9 @@
 """The assignment stage: which partitions are held, their takeovers, ticks and the mending of the state topic."""
 
+import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from interaction_router.application.assignment import Ownership
@@ -19,6 +20,9 @@ from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
 _TICK_CONVERSATIONS = 500
+_AT_ONCE = 20 * _TICK_CONVERSATIONS
+"""So many conversations of a partition are looked for at once: they close as fast as interactions can open them."""
+
 _TICK_AGAIN_MS = 2_500
 _RETIRE_AGAIN_MS = 10_000
 _TENANTS = 100_000
@@ -103,17 +107,19 @@ class AssignmentStage:
         value = loaded.rows[0]
         if (Policy() if value is None else decode_row(value)) == self._policy:
             return
-        await self._append("", partition, PolicySet(self._policy))
+        await self._append(partition, [("", PolicySet(self._policy))])
         for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
             shelf = f"open:{tenant}"
             members = await self._tables.scored(partition, shelf, low=0, high=_EVER_MS, limit=_OPEN_CONVERSATIONS)
-            conversations = [conversation for conversation, _ in members]
-            for at in range(0, len(conversations), _TICK_CONVERSATIONS):
-                await self._append(tenant, partition, Tick(tuple(conversations[at : at + _TICK_CONVERSATIONS])))
+            await self._append(partition, [(tenant, Tick(each)) for each in _in_records(members)])
 
-    async def _append(self, tenant: str, partition: int, message: Message) -> None:
-        record = LogRecord(Entity(tenant, "partition", str(partition)), message, None, None)
-        await self._log.append(LOG, partition, [encode_log_record(record)])
+    async def _append(self, partition: int, messages: Sequence[tuple[str, Message]]) -> None:
+        """Append what is for the partition itself, each for one tenant."""
+        records = [
+            encode_log_record(LogRecord(Entity(tenant, "partition", str(partition)), message, None, None))
+            for tenant, message in messages
+        ]
+        await self._log.append(LOG, partition, records)
 
     async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
         """Decide the records and bring the effects about; return where to go on."""
@@ -153,19 +159,27 @@ class AssignmentStage:
         return sorted(self._held)
 
     async def tick(self) -> None:
-        """Append a tick where conversations have become idle, and what has been closed for long; every second or so."""
+        """Append a tick where conversations have become idle, and what has been closed for long; every second or so.
+
+        A partition that does not answer holds up no other.
+        """
+        await asyncio.gather(*map(self._tick, self.held))
+
+    async def _tick(self, partition: int) -> None:
         now_ms = self._clock.now_ms()
-        for partition in self.held:
+        with suppress(RetryableError):
             await self._retire(partition, now_ms)
-            due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_TICK_CONVERSATIONS)
-            if due and now_ms - self._ticked.get(partition, 0) >= _TICK_AGAIN_MS:
+            if now_ms - self._ticked.get(partition, 0) < _TICK_AGAIN_MS:
+                return
+            due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_AT_ONCE)
+            if due:
                 self._ticked[partition] = now_ms
-                by_tenant: dict[str, list[str]] = defaultdict(list)
-                for member, _ in due:
+                by_tenant: dict[str, list[tuple[str, float]]] = defaultdict(list)
+                for member, score in due:
                     tenant, _, conversation = member.partition("/")
-                    by_tenant[tenant].append(conversation)
-                for tenant, conversations in by_tenant.items():
-                    await self._append(tenant, partition, Tick(tuple(conversations)))
+                    by_tenant[tenant].append((conversation, score))
+                ticks = ((tenant, each) for tenant, of in by_tenant.items() for each in _in_records(of))
+                await self._append(partition, [(tenant, Tick(each)) for tenant, each in ticks])
                 self._observer.ticked(len(due))
 
     async def _retire(self, partition: int, now_ms: int) -> None:
@@ -179,12 +193,10 @@ class AssignmentStage:
         self._retired[partition] = now_ms
         for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
             until = now_ms - retention_ms
-            over = await self._tables.scored(
-                partition, f"closed:{tenant}", low=0, high=until, limit=_TICK_CONVERSATIONS
-            )
+            over = await self._tables.scored(partition, f"closed:{tenant}", low=0, high=until, limit=_AT_ONCE)
             if over:
-                await self._append(tenant, partition, Retire(tuple(conversation for conversation, _ in over)))
-            if len(over) == _TICK_CONVERSATIONS:
+                await self._append(partition, [(tenant, Retire(each)) for each in _in_records(over)])
+            if len(over) == _AT_ONCE:
                 self._retired[partition] = 0
 
     async def mend_state(self) -> None:
@@ -194,3 +206,9 @@ class AssignmentStage:
                 if not await held.confirm() and self._held.get(partition) is held:
                     self.forget(LOG, partition)
         await self._mending.mend()
+
+
+def _in_records(members: Sequence[tuple[str, float]]) -> Iterator[tuple[str, ...]]:
+    """Yield members of a sorted set, so many at a time as one record names."""
+    for at in range(0, len(members), _TICK_CONVERSATIONS):
+        yield tuple(member for member, _ in members[at : at + _TICK_CONVERSATIONS])

@@ -6,7 +6,7 @@ from typing import Final
 
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import conversation_hash, hash_of_text, home
-from interaction_router.domain.messages import LogRecord, Origin, Send
+from interaction_router.domain.messages import LogRecord, Origin, Send, can_be_refused
 from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import (
     Contact,
@@ -88,7 +88,7 @@ class Views:
             stamp_ms=outcome.decision.log_time_ms,
             origin=Origin(self._stream, partition, outcome.offset, nth),
             trace=outcome.trace,
-            raw=outcome.raw,
+            raw=outcome.raw if can_be_refused(send.message) else None,
         )
 
     def state(self, rows: Iterable[Row | None], stamp_ms: int) -> Batches:

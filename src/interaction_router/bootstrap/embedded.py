@@ -17,7 +17,7 @@ from interaction_router.application.intake import AGENTS
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import LOG, STATE
 from interaction_router.bootstrap.router import Router, build_router
-from interaction_router.bootstrap.storage import embedded_file, existing_file, opened
+from interaction_router.bootstrap.storage import embedded_file, existing_file, new_file, opened
 from interaction_router.bootstrap.terms import streams
 from interaction_router.domain.errors import FatalError, RouterError
 from interaction_router.ports import Clock, Log, Tables
@@ -39,10 +39,7 @@ class Embedded:
 async def embedded_router(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Embedded]:
     """Run a router on embedded storage as long as the context lasts; its topics are made where they are missing."""
     clock = clock or SystemClock()
-    path = embedded_file(settings)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with EmbeddedDatabase(path) as database:
+    with EmbeddedDatabase(new_file(settings)) as database:
         log, tables = EmbeddedLog(database, clock), EmbeddedTables(database)
         partitions = await _partitions_of(log, settings)
         for stream in (*streams(settings), HANDLED):

@@ -11,11 +11,12 @@ from interaction_router.adapters.embedded.memory import EmbeddedMemory
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.memory import RedisMemory
 from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.application.admission import Admission
 from interaction_router.application.intake import Agents
 from interaction_router.application.prospects import Outlook, outlook
 from interaction_router.application.queries import Queries
 from interaction_router.bootstrap.embedded import answering
-from interaction_router.bootstrap.receiving import Ready, delivery, look_at_topics
+from interaction_router.bootstrap.receiving import Ready, delivery, look_at_topics, meanwhile, spool_of
 from interaction_router.bootstrap.storage import embedded_file, kafka_log
 from interaction_router.bootstrap.terms import credentials_of, intake_settings
 from interaction_router.ports import Log, Memory, Tables
@@ -23,6 +24,7 @@ from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Gateways
 from interaction_router.receivers.http import http_app, http_server
 from interaction_router.receivers.outbound import Gate
+from interaction_router.receivers.postponed import Postponed
 from interaction_router.settings import Settings
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
@@ -55,6 +57,15 @@ async def _ground(settings: Settings) -> AsyncIterator[_Ground]:
         await client.close()
 
 
+@asynccontextmanager
+async def _postponed(settings: Settings) -> AsyncIterator[Postponed | None]:
+    async with spool_of(settings, "http-postponed") as spool:
+        postponed = None if spool is None else Postponed(spool)
+        if postponed is not None:
+            await postponed.start()
+        yield postponed
+
+
 async def receive_http(settings: Settings, ready: Ready) -> None:
     """Take webhooks until cancelled; `ready` hears where.
 
@@ -68,7 +79,8 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
         ground = await stack.enter_async_context(_ground(settings))
         await look_at_topics(settings, ground.log)
         taker = await stack.enter_async_context(delivery(settings, ground.log, "http"))
-        agents = Agents(ground.log)
+        agents, rules, clock = Agents(ground.log), intake_settings(settings), SystemClock()
+        admission = Admission(agents, rules, clock)
 
         async def look(tenant: str, agent_id: str | None, channel: str, party: str) -> Outlook:
             # A question is rare: the agents' topic is read on for each, so that no answer is older than it has to be.
@@ -77,19 +89,25 @@ async def receive_http(settings: Settings, ready: Ready) -> None:
             return await outlook(
                 queries,
                 agents,
-                intake_settings(settings),
+                rules,
                 tenant=tenant,
                 agent_id=agent_id,
                 channel=channel,
                 party=party,
             )
 
-        counts = Counts(lambda: taker.spooled)
+        postponed = await stack.enter_async_context(_postponed(settings))
+        counts = Counts(lambda: taker.spooled + (0 if postponed is None else postponed.waiting))
+        taking = Gateways(
+            gateways, settings.channels, taker, ground.memory, admission.refusals, counts, postponed=postponed
+        )
+        if postponed is not None:
+            await stack.enter_async_context(meanwhile(postponed.run(taking.store_postponed), name="postponed"))
         app = http_app(
-            Gateways(gateways, settings.channels, taker, ground.memory, counts),
+            taking,
             Gate(gateways, settings.channels, look),
             counts,
-            SystemClock(),
+            clock,
             public_url=settings.receivers.http.public_url,
         )
         at = settings.receivers.http

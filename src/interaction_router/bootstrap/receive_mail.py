@@ -9,11 +9,11 @@ from interaction_router.bootstrap.receiving import Ready, kept_of, nothing_to_re
 from interaction_router.channels.mail import CHANNEL as EMAIL
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.interactions import Direction
-from interaction_router.receivers.attachments import AttachmentFolder
+from interaction_router.receivers.attachments import AttachmentFolder, Attachments
 from interaction_router.receivers.imap import Folder, FolderReader
 from interaction_router.receivers.mails import Mails
 from interaction_router.receivers.smtp import MailServer, smtp_server, tenants_by_domain
-from interaction_router.settings import ImapSettings, Settings
+from interaction_router.settings import ImapSettings, ReceiversAttachmentsSettings, Settings
 
 
 async def receive_smtp(settings: Settings, ready: Ready) -> None:
@@ -54,8 +54,18 @@ async def receive_imap(settings: Settings, ready: Ready) -> None:
 
 
 def _mails(settings: Settings, taker: Delivery) -> Mails:
-    at = settings.receivers.attachments
-    return Mails(taker, AttachmentFolder(at.dir, at.url))
+    return Mails(taker, _attachments(settings.receivers.attachments))
+
+
+def _attachments(at: ReceiversAttachmentsSettings) -> Attachments:
+    if at.s3 is None:
+        return AttachmentFolder(at.dir, at.url)
+    try:
+        from interaction_router.receivers.attachment_bucket import AttachmentBucket  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        cause = "receivers.attachments.s3 is set, and what it needs is not installed."
+        raise FatalError("s3_missing", cause, "Run `pip install interaction-router[s3]`.") from error
+    return AttachmentBucket(at.s3, at.url)
 
 
 def _folders(at: ImapSettings) -> Iterator[tuple[str, Direction]]:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 
 from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.adapters.spool import DiskSpool
@@ -58,22 +58,34 @@ async def delivery(settings: Settings, log: Log, receiver: str) -> AsyncIterator
 
     `receiver` names the spool's file, since a spool is one process's.
     """
-    at = settings.receivers.spool
-    path = None if at.dir is None else at.dir / f"{settings.namespace}.{receiver}.spool"
-    spool = None if path is None else DiskSpool(path, max_bytes=at.max_bytes)
-    try:
+    async with spool_of(settings, receiver) as spool:
         taker = Delivery(log, spool)
         await taker.start()
-        draining = asyncio.create_task(taker.run(), name="spool")
-        try:
+        async with meanwhile(taker.run(), name="spool"):
             yield taker
-        finally:
-            draining.cancel()
-            with suppress(asyncio.CancelledError):
-                await draining
+
+
+@asynccontextmanager
+async def spool_of(settings: Settings, name: str) -> AsyncIterator[DiskSpool | None]:
+    """Have a spool of this name; None where no folder is set."""
+    at = settings.receivers.spool
+    if at.dir is None:
+        yield None
+        return
+    spool = DiskSpool(at.dir / f"{settings.namespace}.{name}.spool", max_bytes=at.max_bytes)
+    try:
+        yield spool
     finally:
-        if spool is not None:
-            await spool.close()
+        await spool.close()
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[None, None, None], *, name: str) -> AsyncIterator[None]:
+    """Have work done for as long as the context lasts; where it fails, the context ends with its error."""
+    async with tasks() as group:
+        task = group.create_task(work, name=name)
+        yield
+        task.cancel()
 
 
 def kept_of(settings: Settings, receiver: str) -> Kept | None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from interaction_router.adapters.clock import SystemClock
-from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.database import EmbeddedDatabase, unopened
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.kafka.client import client_options
@@ -67,6 +67,21 @@ def embedded_file(settings: Settings) -> Path | None:
     """Return the file of the embedded storage, None where it is in memory."""
     directory = settings.embedded.data_dir
     return None if directory is None else directory / f"{settings.namespace}.sqlite"
+
+
+def new_file(settings: Settings) -> Path | None:
+    """Return the file of the embedded storage, which need not be there; its folder is made.
+
+    Raises:
+        FatalError: the folder cannot be made.
+    """
+    path = embedded_file(settings)
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unopened(error, path) from error
+    return path
 
 
 def existing_file(settings: Settings) -> Path:

@@ -11,7 +11,7 @@ from interaction_router.adapters.embedded.topics import EmbeddedTopics
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import Applied, Difference, TopicAdmin, TopicPlan, subscribers_plan
-from interaction_router.bootstrap.storage import embedded_file, existing_file, kafka_log, opened_log
+from interaction_router.bootstrap.storage import existing_file, kafka_log, new_file, opened_log
 from interaction_router.ports import Log
 from interaction_router.settings import Settings
 
@@ -35,14 +35,11 @@ class Topics(Protocol):
 @asynccontextmanager
 async def topics_of(settings: Settings, *, create: bool = False) -> AsyncIterator[Topics]:
     """Have the topics to compare and mend; `create` makes the embedded storage where there is none."""
-    path = embedded_file(settings)
-    if path is None:
+    if settings.embedded.data_dir is None:
         async with _admin(settings, settings.namespace) as admin:
             yield admin
         return
-    if create:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with EmbeddedDatabase(path if create else existing_file(settings)) as database:
+    with EmbeddedDatabase(new_file(settings) if create else existing_file(settings)) as database:
         yield EmbeddedTopics(EmbeddedLog(database, SystemClock()))
 
 

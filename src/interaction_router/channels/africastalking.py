@@ -9,7 +9,6 @@ from interaction_router.channels.kit import (
     Event,
     Reading,
     Request,
-    UnreadableError,
     Vendor,
     international,
     plain,
@@ -18,7 +17,7 @@ from interaction_router.channels.kit import (
     when,
 )
 from interaction_router.channels.proofs import LOGIN_OR_TOKEN, bearer_or_basic
-from interaction_router.channels.statuses import MESSAGE
+from interaction_router.channels.statuses import MESSAGE, status_of
 
 _STATUSES: Final = {**MESSAGE, "success": "delivered", "absentsubscriber": "failed"}
 
@@ -28,9 +27,7 @@ def read(request: Request) -> Reading:
 
     def one(form: Form) -> Event | None:
         word = form.get("status")
-        status = "received" if word is None else _STATUSES.get(word.lower())
-        if status is None:
-            raise UnreadableError("status is none that is known")
+        status = "received" if word is None else status_of(word.lower(), _STATUSES, "status")
         reason = form.get("failureReason")
         fields = plain(
             channel="sms",

@@ -19,6 +19,9 @@ Handler = Callable[[Event, int], list[JsonObject]]
 
 _RING: Final = "4"
 """The state of a channel on which somebody calls the switch."""
+_CALLED: Final = frozenset({"3", "5"})
+"""The states of channels on which the switch calls somebody."""
+_UP: Final = "6"
 _NO_NUMBERS: Final = frozenset({"s", "h", "i", "t", "o", "e"})
 """Names of extensions that are steps of a dialplan."""
 _DIAL_FAILURES: Final[Mapping[str, Failure]] = {
@@ -74,13 +77,13 @@ class Asterisk:
         handle = self._handlers.get(event.get("event", "").lower())
         return told if handle is None else told + handle(event, at_ms)
 
-    def snapshot(self) -> list[JsonObject]:
-        """Return the calls that are under way."""
+    def snapshot(self) -> JsonObject:
+        """Return what it knows of calls."""
         return self._calls.snapshot()
 
-    def restore(self, rows: Iterable[JsonObject]) -> None:
-        """Go on with calls that were under way before."""
-        self._calls.restore(rows)
+    def restore(self, kept: JsonObject) -> None:
+        """Go on with what was known before."""
+        self._calls.restore(kept)
 
     def begin_resume(self) -> None:
         """The channels that run are about to be listed."""
@@ -88,8 +91,12 @@ class Asterisk:
 
     def end_resume(self, rows: Iterable[Event], received_at_ms: int) -> list[JsonObject]:
         """Take the listed channels (`CoreShowChannel`)."""
-        rows = list(rows)
-        legs = [leg for row in rows if (leg := self._running(row, rows, received_at_ms)) is not None]
+        legs: list[RunningLeg] = []
+        for row in rows:
+            if (leg := self._running(row, received_at_ms)) is not None:
+                legs.append(leg)
+                if (bridge := usable(row.get("bridgeid"))) is not None:
+                    self._bridges.setdefault(bridge, set()).add(leg.leg_id)
         return self._calls.end_resume(legs, at_ms=received_at_ms)
 
     def _follow(self, event: Event, at_ms: int) -> list[JsonObject]:
@@ -237,27 +244,27 @@ class Asterisk:
             return None
         return found["peer"] if self._line.is_internal(found["peer"]) else None
 
-    def _running(self, row: Event, rows: list[Event], received_at_ms: int) -> RunningLeg | None:
+    def _running(self, row: Event, received_at_ms: int) -> RunningLeg | None:
         leg_id = usable(row.get("uniqueid"))
         if leg_id is None or _is_local(row.get("channel")):
             return None
         call_id = usable(row.get("linkedid")) or self._calls.call_of(leg_id) or leg_id
-        bridge = row.get("bridgeid", "")
-        others = [each for each in rows if bridge and each.get("bridgeid") == bridge]
         found = _DURATION.fullmatch(row.get("duration", ""))
         seconds = (
             sum(int(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
         )
-        caller, number = _caller(row), self._extension(row.get("channel"))
+        extension, state = self._extension(row.get("channel")), row.get("channelstate")
+        caller, callee = _caller(row) or extension, _dialled(row) or _number(row.get("connectedlinenum"))
         return RunningLeg(
             call_id=call_id,
             leg_id=leg_id,
             caller=caller,
-            callee=_dialled(row) or _number(row.get("connectedlinenum")),
-            number=number or caller,
+            callee=callee,
+            number=extension or caller,
             began_at_ms=max(0, received_at_ms - seconds * 1000),
-            talking=len(others) >= _TALKING,
-            from_outside=leg_id == call_id,
+            talking=state == _UP,
+            # An extension that has dialled nothing was called.
+            from_outside=leg_id == call_id and state not in _CALLED and (extension is None or callee is not None),
         )
 
 

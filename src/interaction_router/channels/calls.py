@@ -21,6 +21,8 @@ _CALLS_LIMIT: Final = 20_000
 """Calls that are remembered at once; of more, the oldest is taken to have ended unnoticed."""
 _PAST_LEGS_LIMIT: Final = 20_000
 _LEGS_LIMIT: Final = 1_000
+_END_NOT_SEEN: Final = "its end was not seen"
+_PART_NOT_SEEN: Final = "a part of it was not seen"
 
 Failure = Literal["missed", "failed", "cancelled"]
 
@@ -139,6 +141,8 @@ class Calls:
         call = self._calls.get(call_id)
         if call is None or call.direction is None or leg_id in call.answered or len(call.answered) >= _LEGS_LIMIT:
             return []
+        if leg_id == call.calling_leg:
+            return []
         call.answered.add(leg_id)
         call.answered_at_ms = call.answered_at_ms or at_ms
         return self._told(call, "answered", at_ms, agent=self._agent(call, leg_id), event_id=f"answered:{leg_id}")
@@ -169,44 +173,59 @@ class Calls:
             call.failure = call.failure or failure
         return self._leave(leg_id, at_ms)
 
-    def snapshot(self) -> list[JsonObject]:
-        """Return the calls that are under way, to be restored where the program is started again."""
-        return [{**asdict(call), "answered": sorted(call.answered)} for call in self._calls.values()]
+    def snapshot(self) -> JsonObject:
+        """Return the calls that are under way, and legs that were, for where the program is started again."""
+        calls = [{**asdict(call), "answered": sorted(call.answered)} for call in self._calls.values()]
+        return {"under_way": calls, "past": list(self._past)}
 
-    def restore(self, rows: Iterable[JsonObject]) -> None:
-        """Go on with calls that `snapshot` returned; whether they still run has to be asked."""
-        for row in rows:
+    def restore(self, kept: JsonObject) -> None:
+        """Go on with what `snapshot` returned; whether the calls still run has to be asked."""
+        for row in kept["under_way"]:
             call = _Call(**{**row, "answered": set(row["answered"])})
             self._calls[call.call_id] = call
             self._legs.update(dict.fromkeys(call.legs, call.call_id))
+        self._past = OrderedDict.fromkeys(kept["past"])
 
     def begin_resume(self) -> None:
         """What runs is about to be listed, after the connection to the switch was lost."""
         self._unconfirmed = set(self._legs)
 
     def end_resume(self, running: Iterable[RunningLeg], *, at_ms: int) -> list[JsonObject]:
-        """Take what the switch listed: legs that are not in it ended meanwhile, calls that are new in it began."""
+        """Take what the switch listed: legs that are not in it ended meanwhile, calls that are new in it began.
+
+        A call of which anything was missed says so when it ends.
+        """
         told: list[JsonObject] = []
         # The leg that began a call tells whose it is; it comes first.
         rows = sorted(running, key=lambda row: (row.leg_id != row.call_id, row.began_at_ms))
+        rows = [row for row in rows if row.leg_id not in self._past]
         for row in rows:
             self._unconfirmed.discard(row.leg_id)
-            if row.leg_id in self._past:
-                continue
-            told += self.leg(row.call_id, row.leg_id, at_ms=row.began_at_ms, number=row.number)
-            if row.from_outside and row.leg_id == row.call_id:
-                told += self.ring(row.call_id, caller=row.caller, callee=row.callee, at_ms=row.began_at_ms)
-            else:
-                told += self.dial(row.call_id, row.leg_id, row.number, at_ms=row.began_at_ms)
+            told += self._listed(row)
         for row in rows:
             if row.talking and (row.leg_id != row.call_id or not row.from_outside):
-                told += self.answer(row.call_id, row.leg_id, at_ms=at_ms)
+                answered = self.answer(row.call_id, row.leg_id, at_ms=at_ms)
+                if answered:
+                    self.note(row.call_id, "gap", _PART_NOT_SEEN)
+                told += answered
         for leg_id in sorted(self._unconfirmed):
-            if (call_id := self._legs.get(leg_id)) is not None:
-                self.note(call_id, "gap", "its end was not seen")
+            if (call := self._calls.get(self._legs.get(leg_id, ""))) is not None:
+                call.notes["gap"] = _END_NOT_SEEN if len(call.legs) == 1 else _PART_NOT_SEEN
                 told += self._leave(leg_id, at_ms)
         self._unconfirmed = set()
         return told
+
+    def _listed(self, row: RunningLeg) -> list[JsonObject]:
+        """Take a leg that runs; one that is known, of a call that has not been told, was not seen to come from outside."""
+        before = self._legs.get(row.leg_id)
+        if before not in {None, row.call_id}:
+            self.note(before or "", "gap", _PART_NOT_SEEN)
+        told = self.leg(row.call_id, row.leg_id, at_ms=row.began_at_ms, number=row.number)
+        if before != row.call_id or self._calls[row.call_id].answered_at_ms is None:
+            self.note(row.call_id, "gap", _PART_NOT_SEEN)
+        if row.from_outside and row.leg_id == row.call_id and before is None:
+            return told + self.ring(row.call_id, caller=row.caller, callee=row.callee, at_ms=row.began_at_ms)
+        return told + self.dial(row.call_id, row.leg_id, row.number, at_ms=row.began_at_ms)
 
     def _begin(
         self, call: _Call, caller: str | None, callee: str | None, at_ms: int, *, from_inside: bool = False
@@ -223,7 +242,7 @@ class Calls:
         if len(self._calls) < _CALLS_LIMIT:
             return []
         oldest = next(iter(self._calls.values()))
-        oldest.notes["gap"] = "its end was not seen"
+        oldest.notes["gap"] = _END_NOT_SEEN
         return [event for leg_id in list(oldest.legs) for event in self._leave(leg_id, at_ms)] or self._end(
             oldest, at_ms
         )

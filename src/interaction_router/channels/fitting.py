@@ -56,6 +56,8 @@ def _fitted(name: str, value: Any, shortened: list[str]) -> Any:  # Any: JSON of
 def _cut(name: str, value: Any, limit: int, shortened: list[str]) -> Any:  # Any: JSON of a raw interaction
     match value:
         case str():
+            if value.isascii() and len(value) <= limit:
+                return value
             text = scrubbed(value)
             encoded = text.encode()
             if len(encoded) <= limit:

@@ -6,6 +6,7 @@ A leg that the switch makes (`Call-Direction: outbound`) names the leg that it i
 Source: developer.signalwire.com, FreeSWITCH event list and event headers, seen 2026-11-24.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,6 +30,7 @@ _NO_FAILURES: Final = frozenset(
     {"", "NONE", "NORMAL_CLEARING", "NORMAL_UNSPECIFIED", "LOSE_RACE", "PICKED_OFF", "ATTENDED_TRANSFER",
      "BLIND_TRANSFER", "SUCCESS"}
 )  # fmt: skip
+_EPOCH_S: Final = re.compile(r"\d{1,11}", re.ASCII)
 _TALKING_STATES: Final = frozenset({"ACTIVE", "HELD"})
 
 
@@ -57,13 +59,13 @@ class FreeSwitch:
             case _:
                 return []
 
-    def snapshot(self) -> list[JsonObject]:
-        """Return the calls that are under way."""
+    def snapshot(self) -> JsonObject:
+        """Return what it knows of calls."""
         return self._calls.snapshot()
 
-    def restore(self, rows: Iterable[JsonObject]) -> None:
-        """Go on with calls that were under way before."""
-        self._calls.restore(rows)
+    def restore(self, kept: JsonObject) -> None:
+        """Go on with what was known before."""
+        self._calls.restore(kept)
 
     def begin_resume(self) -> None:
         """The legs that run are about to be listed."""
@@ -72,7 +74,7 @@ class FreeSwitch:
     def end_resume(self, rows: Iterable[Event], received_at_ms: int) -> list[JsonObject]:
         """Take the listed legs (`show channels as json`)."""
         return self._calls.end_resume(
-            [leg for row in rows if (leg := _running(row, received_at_ms)) is not None], at_ms=received_at_ms
+            [leg for row in rows if (leg := self._running(row, received_at_ms)) is not None], at_ms=received_at_ms
         )
 
     def _create(self, event: Event, leg_id: str, at_ms: int) -> list[JsonObject]:
@@ -88,10 +90,10 @@ class FreeSwitch:
 
     def _answer(self, event: Event, leg_id: str, at_ms: int) -> list[JsonObject]:
         """A leg that came to the switch is answered by its dialplan; one that the switch made, by somebody."""
-        call_id = self._calls.call_of(leg_id)
-        if call_id is None or event.get("call-direction", "").lower() != "outbound":
+        if event.get("call-direction", "").lower() != "outbound":
             return []
-        return self._calls.answer(call_id, leg_id, at_ms=at_ms)
+        told = [] if self._calls.knows(leg_id) else self._create(event, leg_id, at_ms)
+        return told + self._calls.answer(self._calls.call_of(leg_id) or "", leg_id, at_ms=at_ms)
 
     def _bridge(self, event: Event, leg_id: str, at_ms: int) -> list[JsonObject]:
         """Legs that talk are of one call; where a transfer brings two together, of the first of the two."""
@@ -108,25 +110,31 @@ class FreeSwitch:
             told += self._calls.answer(call_id, other, at_ms=at_ms)
         return told
 
+    def _running(self, row: Event, received_at_ms: int) -> RunningLeg | None:
+        """Return a row of `show channels as json`.
 
-def _running(row: Event, received_at_ms: int) -> RunningLeg | None:
-    """Return a row of `show channels as json`."""
-    leg_id = usable(row.get("uuid"))
-    if leg_id is None:
-        return None
-    began = row.get("created_epoch", "")
-    inbound = row.get("direction", "").lower() != "outbound"
-    callee = usable(row.get("dest"))
-    return RunningLeg(
-        call_id=leg_id if inbound else usable(row.get("call_uuid")) or leg_id,
-        leg_id=leg_id,
-        caller=usable(row.get("cid_num")),
-        callee=callee,
-        number=usable(row.get("cid_num")) if inbound else callee,
-        began_at_ms=int(began) * 1000 if began.isascii() and began.isdigit() and len(began) <= 11 else received_at_ms,  # noqa: PLR2004 - until the year 5138
-        talking=row.get("callstate", "").upper() in _TALKING_STATES,
-        from_outside=inbound,
-    )
+        The switch says whose a leg is that it makes only once it has been answered. Before, an unknown one is left
+        out: its answer tells.
+        """
+        leg_id = usable(row.get("uuid"))
+        if leg_id is None:
+            return None
+        inbound = row.get("direction", "").lower() != "outbound"
+        call_id = self._calls.call_of(leg_id) or (leg_id if inbound else usable(row.get("call_uuid")))
+        if call_id is None:
+            return None
+        began = row.get("created_epoch", "")
+        caller, callee = usable(row.get("cid_num")), usable(row.get("dest"))
+        return RunningLeg(
+            call_id=call_id,
+            leg_id=leg_id,
+            caller=caller,
+            callee=callee,
+            number=caller if inbound else callee,
+            began_at_ms=int(began) * 1000 if _EPOCH_S.fullmatch(began) else received_at_ms,
+            talking=row.get("callstate", "").upper() in _TALKING_STATES,
+            from_outside=inbound,
+        )
 
 
 def _caller(event: Event) -> str | None:

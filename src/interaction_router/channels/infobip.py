@@ -1,12 +1,13 @@
 """Infobip: SMS in and delivery reports. Source: www.infobip.com/docs/api/channels/sms, 2026."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from interaction_router.channels.bodies import json_of
 from interaction_router.channels.kit import (
     JSON,
     Event,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -21,9 +22,7 @@ from interaction_router.channels.kit import (
     words,
 )
 from interaction_router.channels.proofs import LOGIN_OR_TOKEN, bearer_or_basic
-from interaction_router.channels.statuses import MESSAGE
-
-Json = Any  # Any: JSON from outside
+from interaction_router.channels.statuses import MESSAGE, status_of
 
 
 def read(request: Request) -> Reading:
@@ -39,14 +38,8 @@ def _one(told: Json, *, received_at_ms: int) -> Event | None:
         raise UnreadableError("a result is no object")
     message = required(words(told.get("messageId")), "messageId")
     report = told.get("status")
-    if report is None:
-        status = "received"
-    else:
-        word = first(inner(report, "groupName"), report)
-        known = None if word is None else MESSAGE.get(word.lower())
-        if known is None:
-            raise UnreadableError("status.groupName is none that is known")
-        status = known
+    word = first(inner(report, "groupName"), report) or ""
+    status = "received" if report is None else status_of(word.lower(), MESSAGE, "status.groupName")
     error = words(inner(told, "error", "name")) if status == "failed" else None
     fields = plain(
         channel="sms",

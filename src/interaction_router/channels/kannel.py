@@ -13,7 +13,6 @@ from interaction_router.channels.kit import (
     Event,
     Reading,
     Request,
-    UnreadableError,
     Vendor,
     plain,
     read_each,
@@ -21,6 +20,7 @@ from interaction_router.channels.kit import (
     when,
 )
 from interaction_router.channels.proofs import LOGIN, bearer_or_basic
+from interaction_router.channels.statuses import status_of
 
 _STATUSES: Final = {"1": "delivered", "2": "failed", "4": "queued", "8": "sent", "16": "failed"}
 _WHOLE_NUMBER: Final = re.compile(r"[1-9]\d{9,14}", re.ASCII)
@@ -32,9 +32,7 @@ def read(request: Request) -> Reading:
 
     def one(form: Form) -> Event | None:
         word = form.get("status")
-        status = "received" if word is None else _STATUSES.get(word.strip())
-        if status is None:
-            raise UnreadableError("status is none that is known")
+        status = "received" if word is None else status_of(word.strip(), _STATUSES, "status")
         fields = plain(
             channel="sms",
             direction="inbound" if word is None else "outbound",

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from interaction_router.wire.times import read_time, spell_time
 
 Fields = dict[str, Any]  # Any: the public JSON of a raw interaction
+Json = Any  # Any: JSON from outside
 Credentials = Mapping[str, str]
 Verdict = Literal["authentic", "missing", "wrong"]
 Item = TypeVar("Item")
@@ -119,7 +120,7 @@ def first(*values: object) -> str | None:
     return next((text for value in values if (text := words(value)) is not None), None)
 
 
-def inner(value: object, *names: str) -> Any:  # Any: JSON from outside
+def inner(value: object, *names: str) -> Json:
     """Return what stands under the names, one in the other; None where one is missing."""
     for name in names:
         if not isinstance(value, dict):
@@ -128,7 +129,7 @@ def inner(value: object, *names: str) -> Any:  # Any: JSON from outside
     return value
 
 
-def listed(value: object) -> list[Any]:  # Any: JSON from outside
+def listed(value: object) -> list[Json]:
     """Return a list, or none."""
     return value if isinstance(value, list) else []
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from interaction_router.channels.bodies import Form, form_of, json_of
+from interaction_router.channels.bodies import Form, form_of, json_field, json_of
 from interaction_router.channels.kit import (
     FORM,
     JSON,
@@ -12,6 +12,7 @@ from interaction_router.channels.kit import (
     Credentials,
     Event,
     Fields,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -37,6 +38,7 @@ from interaction_router.channels.mail_fields import (
     parties,
 )
 from interaction_router.channels.proofs import hex_hmac, same
+from interaction_router.channels.statuses import status_of
 from interaction_router.channels.whole_mail import whole_mail
 
 _STATUSES: Final = {
@@ -48,7 +50,6 @@ _STATUSES: Final = {
 }
 _QUIET: Final = frozenset({"clicked", "unsubscribed", "complained", "stored", "list_member_uploaded"})
 _SIGNATURE: Final = ("timestamp", "token", "signature")
-Json = Any  # Any: JSON from outside
 
 
 def check(request: Request, credentials: Credentials) -> Verdict:
@@ -90,12 +91,11 @@ def _event(told: Json, *, received_at_ms: int) -> Event | None:
     word = required(words(told.get("event")), "event")
     if word in _QUIET or (word == "failed" and told.get("severity") == "temporary"):
         return None
-    if word not in _STATUSES:
-        raise UnreadableError("event is none that is known")
+    status = status_of(word, _STATUSES, "event")
     headers = inner(told, "message", "headers")
     return mail_receipt(
         identity=required(message_id(inner(headers, "message-id")), "message-id"),
-        status=_STATUSES[word],
+        status=status,
         at=when(received_at_ms, told.get("timestamp")),
         recipient=first(told.get("recipient"), inner(headers, "to")),
         sender=first(inner(headers, "from"), inner(told, "envelope", "sender")),
@@ -129,10 +129,7 @@ def _mail(form: Form, *, received_at_ms: int) -> Event | None:
 
 def _headers(form: Form) -> Headers:
     """Return the mail's headers: those of the list, else those that are fields of their own."""
-    try:
-        pairs = listed(json_of((form.get("message-headers") or "[]").encode()))
-    except UnreadableError:
-        pairs = []
+    pairs = listed(json_field(form, "message-headers"))
     listed_ones = ((each[0], each[1]) for each in pairs if isinstance(each, list) and len(each) == 2)  # noqa: PLR2004 - name and value
     own = ((name, value) for name, value in form.fields.items() if name[:1].isupper())
     return {**header_map(own), **header_map(listed_ones)}
@@ -140,14 +137,10 @@ def _headers(form: Form) -> Headers:
 
 def _attachments(form: Form) -> list[Fields]:
     """Return the files that came along, or those that Mailgun has stored."""
-    try:
-        stored = listed(json_of((form.get("attachments") or "[]").encode()))
-    except UnreadableError:
-        stored = []
     files = [attachment(file.name, file.content_type, file.size) for file in form.files]
     return files + [
         attachment(inner(each, "name"), inner(each, "content-type"), size(inner(each, "size")), inner(each, "url"))
-        for each in stored
+        for each in listed(json_field(form, "attachments"))
     ]
 
 

@@ -1,13 +1,14 @@
 """Postmark: mail in, delivery events. Source: postmarkapp.com/developer/webhooks, 2026."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from interaction_router.channels.bodies import json_of
 from interaction_router.channels.kit import (
     JSON,
     Event,
     Fields,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -32,6 +33,7 @@ from interaction_router.channels.mail_fields import (
     party,
 )
 from interaction_router.channels.proofs import LOGIN, bearer_or_basic
+from interaction_router.channels.statuses import status_of
 
 _STATUSES: Final = {"Delivery": "delivered", "Bounce": "failed", "Open": "read"}
 _QUIET: Final = frozenset({"Click", "SpamComplaint", "SubscriptionChange"})
@@ -51,8 +53,6 @@ _NO_BOUNCES: Final = frozenset(
 )
 """Types of bounces that are temporary, or an answer of somebody who has the mail."""
 
-Json = Any  # Any: JSON from outside
-
 
 def read(request: Request) -> Reading:
     """Return a mail, or what became of one."""
@@ -68,12 +68,11 @@ def _event(told: Json, *, received_at_ms: int) -> Event | None:
     kind = words(told.get("RecordType"))
     if kind in _QUIET or (kind == "Bounce" and words(told.get("Type")) in _NO_BOUNCES):
         return None
-    if kind not in _STATUSES:
-        raise UnreadableError("RecordType is none that is known")
+    status = status_of(kind, _STATUSES, "RecordType")
     at = (told.get(name) for name in ("DeliveredAt", "BouncedAt", "ReceivedAt"))
     return mail_receipt(
         identity=required(message_id(told.get("MessageID")), "MessageID"),
-        status=_STATUSES[kind],
+        status=status,
         at=when(received_at_ms, *at),
         recipient=first(told.get("Recipient"), told.get("Email")),
         sender=told.get("From"),

@@ -3,9 +3,9 @@
 import base64
 import binascii
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from interaction_router.channels.bodies import Form, form_of, json_of
+from interaction_router.channels.bodies import Form, form_of, json_field, json_of
 from interaction_router.channels.kit import (
     FORM,
     JSON,
@@ -13,6 +13,7 @@ from interaction_router.channels.kit import (
     Credentials,
     Event,
     Fields,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -20,6 +21,7 @@ from interaction_router.channels.kit import (
     Verdict,
     first,
     inner,
+    listed,
     read_each,
     required,
     when,
@@ -35,7 +37,7 @@ from interaction_router.channels.mail_fields import (
     parties,
 )
 from interaction_router.channels.proofs import LOGIN, bearer_or_basic
-from interaction_router.channels.statuses import MESSAGE
+from interaction_router.channels.statuses import MESSAGE, status_of
 from interaction_router.channels.whole_mail import whole_mail
 
 _QUIET: Final = frozenset(
@@ -51,7 +53,6 @@ _QUIET: Final = frozenset(
 )
 _SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP: Final = "x-twilio-email-event-webhook-timestamp"
-Json = Any  # Any: JSON from outside
 
 
 def _tells_events(request: Request) -> bool:
@@ -105,14 +106,13 @@ def _event(told: Json, *, received_at_ms: int) -> Event | None:
     word = required(words(told.get("event")), "event")
     if word in _QUIET:
         return None
-    if word not in MESSAGE:
-        raise UnreadableError("event is none that is known")
+    status = status_of(word, MESSAGE, "event")
     sent_as = words(told.get("sg_message_id"))
     return mail_receipt(
         identity=required(
             message_id(told.get("smtp-id")) or (None if sent_as is None else sent_as.partition(".")[0]), "smtp-id"
         ),
-        status=MESSAGE[word],
+        status=status,
         at=when(received_at_ms, told.get("timestamp")),
         recipient=told.get("email"),
         why=told.get("reason"),
@@ -121,7 +121,7 @@ def _event(told: Json, *, received_at_ms: int) -> Event | None:
 
 
 def _mail(form: Form, *, received_at_ms: int) -> Event | None:
-    charsets = _json_field(form, "charsets")
+    charsets = json_field(form, "charsets")
 
     def text_of(name: str) -> str | None:
         """Return a field in the character set that SendGrid says it has left it in."""
@@ -136,20 +136,17 @@ def _mail(form: Form, *, received_at_ms: int) -> Event | None:
 
     if not any(text_of(name) for name in ("headers", "from", "envelope", "to", "email")):
         raise UnreadableError("the form is no mail")
+    envelope = json_field(form, "envelope")
+    delivered_to = [address for each in listed(inner(envelope, "to")) if (address := words(each)) is not None]
     whole = form.content("email")
     if whole is not None:
-        told = inner(_json_field(form, "envelope"), "to")
-        recipients = [each for each in (told if isinstance(told, list) else []) if isinstance(each, str)]
-        return whole_mail(whole, "sendgrid", received_at_ms=received_at_ms, recipients=recipients)
+        return whole_mail(whole, "sendgrid", received_at_ms=received_at_ms, recipients=delivered_to)
     headers = header_lines(text_of("headers") or "")
-    envelope = _json_field(form, "envelope")
     senders = parties(text_of("from") or headers.get("from")) or parties(inner(envelope, "from"))
-    delivered_to = inner(envelope, "to")
     mail = Mail(
         headers=headers,
         sender=senders[0] if senders else None,
-        recipients=parties(text_of("to") or headers.get("to"))
-        or [each for each in (delivered_to if isinstance(delivered_to, list) else []) if words(each)],
+        recipients=parties(text_of("to") or headers.get("to")) or delivered_to,
         subject=text_of("subject"),
         text=text_of("text"),
         html=text_of("html"),
@@ -157,13 +154,6 @@ def _mail(form: Form, *, received_at_ms: int) -> Event | None:
         date=headers.get("date"),
     )
     return mail_event(mail, "sendgrid", received_at_ms=received_at_ms)
-
-
-def _json_field(form: Form, name: str) -> Json:
-    try:
-        return json_of((form.get(name) or "null").encode())
-    except UnreadableError:
-        return None
 
 
 def _attachments(form: Form) -> list[Fields]:

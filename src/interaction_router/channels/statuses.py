@@ -1,6 +1,9 @@
 """What vendors call a status, in the words of raw interactions. A word that is not here is no event that we know."""
 
+from collections.abc import Mapping
 from typing import Final
+
+from interaction_router.channels.kit import UnreadableError
 
 CALL: Final = {
     "queued": "ringing",
@@ -47,3 +50,15 @@ MESSAGE: Final = {
     "canceled": "failed",
     "cancelled": "failed",
 }
+
+
+def status_of(word: str | None, statuses: Mapping[str, str], name: str) -> str:
+    """Return the status that a vendor's word stands for; `name` is the field that it was in.
+
+    Raises:
+        UnreadableError: it is none that is known.
+    """
+    status = None if word is None else statuses.get(word)
+    if status is None:
+        raise UnreadableError(f"{name} is none that is known")
+    return status

@@ -7,7 +7,7 @@ from hashlib import sha1, sha256
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from interaction_router.channels.bodies import Form, form_of, pairs
+from interaction_router.channels.bodies import Form, form_of, readable_pairs
 from interaction_router.channels.kit import (
     FORM,
     Credentials,
@@ -27,7 +27,7 @@ from interaction_router.channels.kit import (
     when,
 )
 from interaction_router.channels.proofs import same
-from interaction_router.channels.statuses import CALL, MESSAGE
+from interaction_router.channels.statuses import CALL, MESSAGE, status_of
 
 WITHHELD: Final = frozenset({"+266696687", "+7378742833", "+86282452253", "+8656696", "+2562533"})
 """Words spelt on a telephone's keys: ANONYMOUS, RESTRICTED, UNAVAILABLE, UNKNOWN, BLOCKED; also without the `+`."""
@@ -46,7 +46,7 @@ def check(request: Request, credentials: Credentials) -> Verdict:
     given = request.headers.get("x-twilio-signature")
     if not given:
         return "missing"
-    digest = dict(pairs_of(request.query)).get("bodySHA256")
+    digest = dict(readable_pairs(request.query)).get("bodySHA256")
     if digest is not None and request.media_type != FORM and not same(sha256(request.body).hexdigest(), digest):
         return "wrong"
     token = credentials["auth_token"].encode()
@@ -54,14 +54,6 @@ def check(request: Request, credentials: Credentials) -> Verdict:
         same(given, _signature(token, url + fields)) for fields in _signed(request) for url in _addresses(request.url)
     )
     return "authentic" if matches else "wrong"
-
-
-def pairs_of(text: str) -> list[tuple[str, str]]:
-    """Return the fields of a form, none where it cannot be read."""
-    try:
-        return pairs(text)
-    except UnreadableError:
-        return []
 
 
 def _signature(token: bytes, text: str) -> str:
@@ -73,7 +65,7 @@ def _signed(request: Request) -> tuple[str, ...]:
     """Return what may have been signed behind the address; of what is no form, nothing, and it is not read either."""
     if request.method == "GET":
         return ("",)
-    fields = set(pairs_of(request.body.decode("utf-8", "replace")))
+    fields = set(readable_pairs(request.body.decode("utf-8", "replace")))
     text = "".join(name + value for name, value in sorted(fields))
     return (text,) if request.media_type == FORM else ("", text)
 
@@ -137,9 +129,7 @@ def _message(form: Form, received_at_ms: int) -> Event | None:
     if message is None:
         raise UnreadableError("there is no CallSid or MessageSid")
     word = form.get("MessageStatus") or form.get("SmsStatus")
-    status = "received" if word is None else MESSAGE.get(word.lower())
-    if status is None:
-        raise UnreadableError("MessageStatus is none that is known")
+    status = "received" if word is None else status_of(word.lower(), MESSAGE, "MessageStatus")
     sender, recipient = form.get("From"), form.get("To")
     channel = _channel(sender) or _channel(recipient) or "sms"
     fields = plain(

@@ -6,16 +6,17 @@ import hmac
 import json
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from interaction_router.channels.bodies import json_of, pairs
+from interaction_router.channels.bodies import json_of, readable_pairs
 from interaction_router.channels.kit import (
     JSON,
     Credentials,
     Event,
     Fields,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -32,12 +33,11 @@ from interaction_router.channels.kit import (
     words,
 )
 from interaction_router.channels.proofs import same
-from interaction_router.channels.statuses import CALL, MESSAGE
+from interaction_router.channels.statuses import CALL, MESSAGE, status_of
 
 _CHANNELS: Final = {"sms": "sms", "mms": "sms", "whatsapp": "whatsapp"}
 _MEDIA: Final = ("image", "audio", "video", "file", "vcard")
 _TOKEN_BYTES: Final = 16 * 1024
-Json = Any  # Any: JSON from outside
 
 
 def check(request: Request, credentials: Credentials) -> Verdict:
@@ -90,10 +90,7 @@ def _payload(request: Request) -> bytes:
 
 
 def _query(request: Request) -> dict[str, str]:
-    try:
-        return dict(pairs(request.query))
-    except UnreadableError:
-        return {}
+    return dict(readable_pairs(request.query))
 
 
 def read(request: Request) -> Reading:
@@ -162,9 +159,7 @@ def _recording(told: Json, received_at_ms: int) -> Event | None:
 def _message(told: Json, received_at_ms: int) -> Event | None:
     channel = _CHANNELS.get(str(first(told.get("channel"), inner(told, "from", "type")) or "sms").lower(), "chat")
     word = words(told.get("status"))
-    status = "received" if word is None else MESSAGE.get(word.lower())
-    if status is None:
-        raise UnreadableError("status is none that is known")
+    status = "received" if word is None else status_of(word.lower(), MESSAGE, "status")
     error = first(inner(told, "error", "title"), inner(told, "error", "code"), inner(told, "error", "type"))
     reply = words(inner(told, "context", "message_uuid"))
     fields = plain(

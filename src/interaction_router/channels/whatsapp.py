@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from interaction_router.channels.bodies import json_of, pairs
+from interaction_router.channels.bodies import json_of, readable_pairs
 from interaction_router.channels.kit import (
     JSON,
     Credentials,
     Event,
     Fields,
+    Json,
     Reading,
     Request,
     UnreadableError,
@@ -26,11 +27,11 @@ from interaction_router.channels.kit import (
     words,
 )
 from interaction_router.channels.proofs import hex_hmac, same
+from interaction_router.channels.statuses import status_of
 
 _STATUSES: Final = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 _QUIET: Final = frozenset({"deleted", "warning"})
 _MEDIA: Final = ("image", "video", "audio", "voice", "document", "sticker")
-Json = Any  # Any: JSON from outside
 
 
 def check(request: Request, credentials: Credentials) -> Verdict:
@@ -54,10 +55,7 @@ def challenge(request: Request) -> str:
 
 
 def _query(request: Request) -> dict[str, str]:
-    try:
-        return dict(pairs(request.query))
-    except UnreadableError:
-        return {}
+    return dict(readable_pairs(request.query))
 
 
 def read(request: Request) -> Reading:
@@ -106,14 +104,13 @@ def _status(told: Json, own: str | None, received_at_ms: int) -> Event | None:
     word = required(words(told.get("status")), "status")
     if word in _QUIET:
         return None
-    if word not in _STATUSES:
-        raise UnreadableError("status is none that is known")
+    status = status_of(word, _STATUSES, "status")
     error = words(inner(next(iter(listed(told.get("errors"))), None), "code"))
     fields = plain(
         channel="whatsapp",
         direction="outbound",
         interaction_id=required(words(told.get("id")), "id of a status"),
-        status=_STATUSES[word],
+        status=status,
         occurred_at=when(received_at_ms, told.get("timestamp")),
         from_=own,
         to=international(first(told.get("recipient_id"), told.get("recipient_user_id"))),

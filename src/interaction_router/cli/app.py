@@ -19,6 +19,7 @@ from interaction_router.cli.nouns import COMPLETION_VARIABLE, NOUNS, PROGRAM
 from interaction_router.domain.errors import RouterError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+LONGEST_SENTENCE = 200
 
 
 class RouterCommand(click.Command):
@@ -43,6 +44,14 @@ class RouterGroup(click.Group):
             near = get_close_matches(name, self.list_commands(ctx), n=1)
             ctx.fail(f"there is no command {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence: click would cut it off at the line's end."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, each.get_short_help_str(LONGEST_SENTENCE)) for name, each in commands if each is not None]
+            )
 
 
 RouterGroup.group_class = RouterGroup

@@ -3,11 +3,12 @@
 import click
 from click.shell_completion import get_completion_class
 
+from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.invocation import Invocation
 from interaction_router.cli.nouns import COMPLETION_VARIABLE, PROGRAM
 
 
-@click.command("completion", short_help="Print the completion script of a shell.")
+@click.command("completion", cls=RouterCommand, short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def noun(context: click.Context, shell: str) -> None:

@@ -19,7 +19,7 @@ def check(invocation: Invocation) -> None:
 
     Exits with 78 where anything is.
     """
-    resolved = invocation.resolve()
+    resolved = invocation.resolved
     places = sorted({str(place) for place in resolved.places.values()})
     if invocation.as_json:
         invocation.output.document({"valid": True, "places": places})
@@ -38,7 +38,7 @@ def show(invocation: Invocation, *, changed: bool) -> None:
     """
     rows = [
         {"setting": item.name, "value": item.value, "source": item.place.kind, "at": item.place.detail or None}
-        for item in invocation.resolve().effective()
+        for item in invocation.resolved.effective()
         if not (changed and item.place.kind == "default")
     ]
     columns = {"setting": "setting", "value": "value", "source": "source", "at": "at"}

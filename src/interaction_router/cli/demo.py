@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.domain.errors import RouterError
@@ -32,7 +33,9 @@ _AGENTS_READ_S: Final = 0.6
 _IDLE_CLOSE_WITHIN_S: Final = 5.0
 
 
-@click.command("demo", short_help="Run everything in one process, with simulated gateways; no server needed.")
+@click.command(
+    "demo", cls=RouterCommand, short_help="Run everything in one process, with simulated gateways; no server needed."
+)
 @click.option("--seconds", type=click.FloatRange(2, 86_400), default=20, show_default=True, help="How long it runs.")
 @click.option(
     "--rate", type=click.FloatRange(0.1, 500), default=5, show_default=True, help="Records a second beside the story."

@@ -30,19 +30,29 @@ class Invocation:
         """How this run prints."""
         return Output(as_json=self.as_json)
 
-    def resolve(self, flags: Mapping[str, object] | None = None) -> "Resolved":
-        """Return the settings with their places; `flags` are a command's own options by dotted name, None for one not given.
+    @cached_property
+    def resolved(self) -> "Resolved":
+        """The settings with their places, read once: what is piped in, as a shell's `<(…)`, can be read no second time.
 
         Raises:
             SettingsError: with everything that is wrong.
         """
-        from interaction_router.settings import resolve_settings  # noqa: PLC0415 - `--help` needs no settings
-
-        return resolve_settings(self.env, self.config_file, {**self.flags, **_given(flags or {})})
+        return self._resolve({})
 
     def settings(self, flags: Mapping[str, object] | None = None) -> "Settings":
-        """Return the settings, as `resolve` does."""
-        return self.resolve(flags).settings
+        """Return the settings; `flags` are a command's own options by dotted name, None for one not given.
+
+        A command that has such options asks once.
+
+        Raises:
+            SettingsError: with everything that is wrong.
+        """
+        return self.resolved.settings if flags is None else self._resolve(flags).settings
+
+    def _resolve(self, flags: Mapping[str, object]) -> "Resolved":
+        from interaction_router.settings import resolve_settings  # noqa: PLC0415 - `--help` needs no settings
+
+        return resolve_settings(self.env, self.config_file, {**self.flags, **_given(flags)})
 
 
 def _given(flags: Mapping[str, object]) -> dict[str, object]:

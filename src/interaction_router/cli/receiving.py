@@ -6,6 +6,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from interaction_router.cli.collecting import collect_rarely
+
 if TYPE_CHECKING:
     from interaction_router.settings import Settings
 
@@ -21,6 +23,7 @@ def run_receiver(name: str, settings: "Settings", receiver: Receiver) -> None:
     set_up_logging(level=settings.log.level, form=settings.log.format)
 
     def ready(where: str) -> None:
+        collect_rarely()
         sys.stderr.write(f"ready {name} {where}\n")
         sys.stderr.flush()
 

@@ -1,18 +1,16 @@
 """`worker`: intake and assignment, in one process or each alone."""
 
 import asyncio
-import gc
 import signal
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import click
 
 from interaction_router.cli.app import RouterCommand
+from interaction_router.cli.collecting import collect_rarely
 from interaction_router.cli.invocation import Invocation
-
-_COLLECT_AFTER = 100_000
-"""Allocations between two looks for cycles: records make none, and each look costs more than it frees."""
 
 
 @click.command("worker", cls=RouterCommand, short_help="Assign interactions to conversations, on Kafka and Redis.")
@@ -36,9 +34,7 @@ def noun(invocation: Invocation, role: Literal["all", "intake", "assignment"]) -
 
     settings = invocation.settings()
     set_up_logging(level=settings.log.level, form=settings.log.format)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_signalled(invocation, role))
 
@@ -51,7 +47,8 @@ async def _until_signalled(invocation: Invocation, role: Literal["all", "intake"
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, work.cancel)
-    await work
+    with suppress(asyncio.CancelledError):  # before the shell runs, which would end by itself
+        await work
 
 
 def _ready(partitions: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from interaction_router.domain.events import InteractionAdded, InteractionUpdated, RowGone, Rule
 from interaction_router.domain.evolve import Change, added
-from interaction_router.domain.ids import Entity, conversation_id
+from interaction_router.domain.ids import Entity, conversation_id, digest
 from interaction_router.domain.interactions import (
     CLOCK_AHEAD_LIMIT_MS,
     Interaction,
@@ -31,6 +31,7 @@ from interaction_router.domain.rows import (
 from interaction_router.domain.turn import Turn, standing
 
 _SECOND_MS = 1000
+_LONG_ID = 64
 _MISSING = Alias("")
 """Stands for a row that nobody has loaded."""
 
@@ -191,11 +192,12 @@ def _assign(turn: Turn, contact: Contact, field: str, message: InteractionEvent)
 def _opened_long_ago(turn: Turn, message: InteractionEvent) -> bool:
     """Return whether this very record has opened a conversation here whose interaction is forgotten by now.
 
-    Intake may read raw records again from their beginning. What happened within the window is in the index.
+    Intake may read raw records again from their beginning. What happened within the window is in the index; of what a
+    clock ahead says nobody knows when it happened.
     """
     since_ms = turn.log_time_ms - turn.policy.dedup_window_ms + CLOCK_AHEAD_LIMIT_MS
     cause = turn.record.cause
-    if message.interaction.occurred_at_ms > since_ms or cause is None:
+    if since_ms < message.interaction.occurred_at_ms <= turn.log_time_ms + CLOCK_AHEAD_LIMIT_MS or cause is None:
         return False
     return turn.row(conversation_key(conversation_id(turn.record.to, cause))) is not None
 
@@ -223,8 +225,9 @@ def _join(turn: Turn, to: Conversation, field: str, message: InteractionEvent, r
 
 
 def _event_name(message: InteractionEvent) -> str:
-    """Return what makes two events of an interaction the same."""
-    return f"{message.interaction.status}/{message.event_id or ''}"
+    """Return what makes two events of an interaction the same; a long id by its digest, since the row keeps them all."""
+    event_id = message.event_id or ""
+    return f"{message.interaction.status}/{event_id if len(event_id) <= _LONG_ID else digest(event_id).hex()}"
 
 
 def _event_of_known(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> None:

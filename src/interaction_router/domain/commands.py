@@ -1,7 +1,5 @@
 """Commands to a conversation, wherever it is by now, and conversations linked by hand."""
 
-from dataclasses import replace
-
 from interaction_router.domain.contacts import bury
 from interaction_router.domain.errors import RefusalCode
 from interaction_router.domain.events import Unlinked
@@ -19,6 +17,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Conversation, Entry, Moved, RowKey, index_bucket
 from interaction_router.domain.turn import Turn, standing
+from interaction_router.domain.values import replace
 
 
 def close_asked(turn: Turn, message: CloseAsked) -> None:
@@ -106,7 +105,7 @@ def hand_linked(turn: Turn, message: HandLinked) -> None:
     (key,) = take(turn, (message.carried,))
     row = turn.here(key)
     if contact.state != "live":
-        bury(turn, contact, turn.link(row, contact.contact_id, "hand"))
+        bury(turn, contact, [turn.link(row, contact.contact_id, "hand")])
         return
     if row.status == "open" and contact.open is not None:
         row = turn.close(row, "superseded", into=contact.open)

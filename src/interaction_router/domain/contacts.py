@@ -1,6 +1,6 @@
 """A contact's home: saves, deletions, and what its endpoints hand over."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from interaction_router.domain.events import Conflicted
 from interaction_router.domain.handover import index_of, index_parts, learn, pass_by, take
@@ -19,6 +19,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Claim, Contact, Conversation, RowKey, conversation_key, index_bucket
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 SETTLE_STEP = 500
 """At most so many conversations of one contact are linked by one record."""
@@ -32,9 +33,10 @@ def saved(turn: Turn, message: ContactSaved) -> None:
         turn.send(Entity(turn.tenant, "contact", contact.into), added)
         return
     if contact.state != "live":
-        contact = replace(contact, state="live", open=None, last=None, history=None, endpoints={})
+        contact = replace(contact, state="live", open=None, last=None, history=None, history_before=(), endpoints={})
     number = contact.saves + 1
-    kept = {party: claim for party, claim in contact.endpoints.items() if party in message.endpoints}
+    listed = frozenset(message.endpoints)
+    kept = {party: claim for party, claim in contact.endpoints.items() if party in listed}
     gone = {party: claim for party, claim in contact.endpoints.items() if party not in kept}
     contact = replace(contact, name=message.name, saves=number, endpoints=kept)
     let_go(turn, contact, gone)
@@ -131,8 +133,7 @@ def settle(turn: Turn, contact_id: str) -> None:
     mine = (row for row in rows if row.owner == turn.record.to and row.contact_id is None)
     waiting = sorted(mine, key=lambda row: row.opened_order)
     if contact.state != "live":
-        for row in waiting:
-            bury(turn, contact, turn.link(row, contact_id, "save"))
+        bury(turn, contact, (turn.link(row, contact_id, "save") for row in waiting))
         return
     still_open = [row for row in waiting if row.status == "open"]
     survivor = contact.open or (still_open[-1].conversation_id if still_open else None)
@@ -178,12 +179,11 @@ def end(turn: Turn, contact: Contact, *, erased_by: str | None = None) -> None:
     settle(turn, contact.contact_id)
 
 
-def bury(turn: Turn, contact: Contact, conversation: Conversation) -> None:
-    """A conversation has come to a contact that is gone: close it, and erase it where the contact was erased."""
-    if conversation.status == "open":
-        conversation = turn.close(conversation, "contact_deleted")
-    if contact.state == "erased":
-        blank(turn, [conversation.conversation_id])
+def bury(turn: Turn, contact: Contact, come: Iterable[Conversation]) -> None:
+    """Conversations have come to a contact that is gone: close them, and erase them where the contact was erased."""
+    closed = [turn.close(row, "contact_deleted") if row.status == "open" else row for row in come]
+    if contact.state == "erased" and closed:
+        blank(turn, [row.conversation_id for row in closed])
 
 
 def erased(turn: Turn, message: EraseAsked) -> None:

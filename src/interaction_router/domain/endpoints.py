@@ -1,12 +1,13 @@
 """An endpoint's home: who owns it, and what goes to the owner."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from interaction_router.domain.handover import carry, ensure_endpoint, in_records, index_parts, learn, take
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import Adopted, EndpointClaimed, EndpointReleased, HandUnlinked
 from interaction_router.domain.rows import Conversation, Endpoint, Entry, conversation_key, endpoint_key
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 _CONFIRMS_NOTHING = -1
 
@@ -24,7 +25,7 @@ def claimed(turn: Turn, message: EndpointClaimed) -> None:
     _hand_over(turn, message.party, message.number, index, claimant)
 
 
-def _hand_over(turn: Turn, party: str, number: int, index: dict[str, Entry], to: Entity) -> None:
+def _hand_over(turn: Turn, party: str, number: int, index: Mapping[str, Entry], to: Entity) -> None:
     turn.need(conversation_key(entry.conversation_id) for entry in _here(index))
     rows = {entry.conversation_id: turn.row(conversation_key(entry.conversation_id)) for entry in _here(index)}
     conversations = [row for row in rows.values() if isinstance(row, Conversation)]
@@ -40,7 +41,7 @@ def _hand_over(turn: Turn, party: str, number: int, index: dict[str, Entry], to:
     turn.send(to, Adopted(party, number, granted=True, index=last))
 
 
-def _here(index: dict[str, Entry]) -> list[Entry]:
+def _here(index: Mapping[str, Entry]) -> list[Entry]:
     return [entry for entry in index.values() if entry.to is None]
 
 
@@ -57,5 +58,5 @@ def hand_unlinked(turn: Turn, message: HandUnlinked) -> None:
     endpoint = ensure_endpoint(turn, message.party)
     take(turn, (message.carried,))
     if endpoint.owner is not None:
-        index = {field: replace(entry, to=None) for field, entry in message.carried.entries.items()}
-        _hand_over(turn, message.party, _CONFIRMS_NOTHING, index, Entity(turn.tenant, "contact", endpoint.owner))
+        owner = Entity(turn.tenant, "contact", endpoint.owner)
+        _hand_over(turn, message.party, _CONFIRMS_NOTHING, message.carried.entries, owner)

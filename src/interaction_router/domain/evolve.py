@@ -1,7 +1,6 @@
 """What an event makes of the rows; nothing else changes them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeAlias, assert_never
 
 from interaction_router.domain.events import (
@@ -25,12 +24,14 @@ from interaction_router.domain.rows import (
     Conversation,
     Entry,
     Last,
+    LinkedBy,
     Row,
     RowKey,
     contact_key,
     conversation_key,
     index_bucket,
 )
+from interaction_router.domain.values import replace
 
 Change: TypeAlias = tuple[RowKey, Row | None]
 Get: TypeAlias = Callable[[RowKey], Row | None]
@@ -161,10 +162,11 @@ def _updated(get: Get, event: InteractionUpdated, log_time_ms: int) -> list[Chan
         activity={**row.activity, VOICE: log_time_ms} if interaction.channel == VOICE else row.activity,
         calls=row.calls if interaction.in_progress else _without(row.calls, event.entry),
     )
+    named_at_ms = entry.agent_named_at_ms if event.names_agent_at_ms is None else event.names_agent_at_ms
     entry_after = Entry(
         conversation_id=row.conversation_id,
         seen=(*entry.seen, event.event),
-        agent_named_at_ms=event.names_agent_at_ms or entry.agent_named_at_ms,
+        agent_named_at_ms=named_at_ms,
         interaction=interaction,
         at_ms=log_time_ms,
     )
@@ -183,9 +185,10 @@ def _closed(get: Get, event: Closed, log_time_ms: int) -> list[Change]:
     changes: list[Change] = [(conversation_key(row.conversation_id), after)]
     contact = _contact(get, row.owner)
     if contact is not None and contact.open == row.conversation_id:
-        goes_on = event.reason in _REASONS_OF_THE_LAST
-        last = Last(row.conversation_id, log_time_ms) if goes_on else contact.last
-        contact = replace(contact, open=None, last=last, grown=contact.grown + row.interaction_count)
+        if event.reason in _REASONS_OF_THE_LAST:
+            before = _before(contact.last_before, contact.last, row.linked_by)
+            contact = replace(contact, last=Last(row.conversation_id, log_time_ms), last_before=before)
+        contact = replace(contact, open=None, grown=contact.grown + row.interaction_count)
         changes.append((contact_key(row.owner.tenant, row.owner.key), contact))
     return changes
 
@@ -207,17 +210,24 @@ def _linked(get: Get, event: Linked) -> list[Change]:
     if row.status == "open":
         contact = replace(contact, open=row.conversation_id, arrived=arrived)
     else:
-        grown = contact.grown + row.interaction_count
-        contact = replace(contact, history=_later(contact.history, row), arrived=arrived, grown=grown)
+        contact = _with_history(contact, after)
+        contact = replace(contact, arrived=arrived, grown=contact.grown + row.interaction_count)
     return [*changes, (contact_key(row.owner.tenant, row.owner.key), contact)]
 
 
-def _later(history: Last | None, row: Conversation) -> Last | None:
+def _with_history(contact: Contact, row: Conversation) -> Contact:
+    history = contact.history
     if row.closed_at_ms is None or row.close_reason in _PASSED_OVER:
-        return history
+        return contact
     if history is not None and history.closed_at_ms > row.closed_at_ms:
-        return history
-    return Last(row.conversation_id, row.closed_at_ms)
+        return contact
+    before = _before(contact.history_before, history, row.linked_by)
+    return replace(contact, history=Last(row.conversation_id, row.closed_at_ms), history_before=before)
+
+
+def _before(earlier: tuple[Last, ...], last: Last | None, linked_by: LinkedBy | None) -> tuple[Last, ...]:
+    """Return what was there before a conversation that may be unlinked again; before another it is of no use."""
+    return (*earlier, last) if linked_by == "hand" and last is not None else ()
 
 
 def _unlinked(get: Get, event: Unlinked) -> list[Change]:
@@ -226,18 +236,26 @@ def _unlinked(get: Get, event: Unlinked) -> list[Change]:
     changes: list[Change] = [(conversation_key(row.conversation_id), after)]
     contact = _contact(get, row.owner)
     if contact is not None:
+        last, last_before = _without_undone(contact.last_before, contact.last, row)
+        history, history_before = _without_undone(contact.history_before, contact.history, row)
         contact = replace(
             contact,
             open=None if contact.open == row.conversation_id else contact.open,
-            last=_other_than(contact.last, row),
-            history=_other_than(contact.history, row),
+            last=last,
+            last_before=last_before,
+            history=history,
+            history_before=history_before,
         )
         changes.append((contact_key(row.owner.tenant, row.owner.key), contact))
     return changes
 
 
-def _other_than(last: Last | None, row: Conversation) -> Last | None:
-    return None if last is not None and last.conversation_id == row.conversation_id else last
+def _without_undone(
+    earlier: tuple[Last, ...], last: Last | None, undone: Conversation
+) -> tuple[Last | None, tuple[Last, ...]]:
+    known = (*earlier, last) if last is not None else ()
+    left = tuple(each for each in known if each.conversation_id != undone.conversation_id)
+    return (left[-1], left[:-1]) if left else (None, ())
 
 
 def _erased(get: Get, event: Erased) -> list[Change]:

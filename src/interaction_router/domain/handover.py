@@ -1,7 +1,6 @@
 """How conversations and the interaction index go from one home to another."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import Carried, Index
@@ -17,6 +16,7 @@ from interaction_router.domain.rows import (
     index_bucket,
 )
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 PART_ENTRIES = 500
 PART_CHARACTERS = 256 * 1024
@@ -59,7 +59,7 @@ def _in_parts(entries: Mapping[str, Entry]) -> Iterator[dict[str, Entry]]:
 
 
 def _characters(entry: Entry) -> int:
-    return 0 if entry.interaction is None else len(str(entry.interaction.details))
+    return len(str(entry))
 
 
 def in_records(parts: Iterable[Carried]) -> list[tuple[Carried, ...]]:
@@ -86,13 +86,14 @@ def index_parts(index: Index) -> list[dict[str, str]]:
     return [{field: index[field] for field in fields[at : at + PART_ENTRIES]} for at in starts] or [{}]
 
 
-def take(turn: Turn, carried: Iterable[Carried]) -> list[str]:
+def take(turn: Turn, carried: Sequence[Carried]) -> list[str]:
     """Let conversations live here from now on; return their ids.
 
     Of one that comes in several parts, the first brings it: since then it may have changed here.
     """
     me = turn.record.to
     bucket = index_bucket(me)
+    turn.need(conversation_key(each.conversation.conversation_id) for each in carried)
     ids: dict[str, None] = {}
     for each in carried:
         row = each.conversation

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Literal, TypeAlias
 
-from interaction_router.domain.values import dataclass
+from interaction_router.domain.values import dataclass, replace
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Direction = Literal["inbound", "outbound"]
@@ -84,30 +84,40 @@ def with_event(known: Interaction, event: Interaction, *, names_agent: bool) -> 
     """
     agent = event.agent_id if event.agent_id is not None and (names_agent or known.agent_id is None) else known.agent_id
     further = rank(known.channel, event.status) > rank(known.channel, known.status)
+    told = _told_only_by(event, known)
     return replace(
         known,
         status=event.status if further else known.status,
-        sender=event.sender if known.sender is None else known.sender,
-        recipients=known.recipients or event.recipients,
+        sender=event.sender if "from" in told else known.sender,
+        recipients=event.recipients if "to" in told else known.recipients,
         agent_id=agent,
         flags=_united(known.flags, event.flags),
-        details=_filled(known.details, event.details),
+        details=_filled(known.details, event.details, told),
     )
 
 
-def _filled(known: Mapping[str, Json], told: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the known details with those that are only told now, as far as the topics hold the interaction then."""
-    missing = {name: value for name, value in told.items() if name not in known}
-    if not missing:
-        return known
-    filled = {**told, **known}
-    if not all(map(_is_small, missing.values())):
-        size = _json_bytes(filled)
-        for name in sorted(missing, key=lambda each: _json_bytes(missing[each]), reverse=True):
+def _told_only_by(event: Interaction, known: Interaction) -> Mapping[str, Json]:
+    """Return the fields that are null until the event, as far as the topics hold the interaction with them."""
+    told = {name: value for name, value in event.details.items() if name not in known.details}
+    if known.sender is None and event.sender is not None:
+        told["from"] = event.sender
+    if not known.recipients and event.recipients:
+        told["to"] = event.recipients
+    if not all(map(_is_small, told.values())):
+        size = _json_bytes([known.sender, known.recipients, known.details, told])
+        for name in sorted(told, key=lambda each: _json_bytes(told[each]), reverse=True):
             if size <= BYTES_LIMIT:
                 break
-            size -= _json_bytes(filled.pop(name))
-    return filled
+            size -= _json_bytes(told.pop(name))
+    return told
+
+
+def _filled(known: Mapping[str, Json], event: Mapping[str, Json], told: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the known details with those of the event that are `told`, in the event's order."""
+    if told.keys().isdisjoint(event):
+        return known
+    taken = {name: value for name, value in event.items() if name in known or name in told}
+    return {**taken, **known}
 
 
 def _is_small(value: Json) -> bool:

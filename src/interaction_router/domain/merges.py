@@ -1,7 +1,6 @@
 """Merging contacts: aliases decide in one order, the survivor is asked, the merged-away contact moves over."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from interaction_router.domain.contacts import blank, bury, claim_all, let_go, settle
 from interaction_router.domain.events import AliasMade, RowGone
@@ -20,6 +19,7 @@ from interaction_router.domain.messages import (
 )
 from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
 from interaction_router.domain.turn import Turn
+from interaction_router.domain.values import replace
 
 
 def merged(turn: Turn, message: ContactMerged) -> None:
@@ -199,9 +199,9 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     former = tuple(dict.fromkeys((*survivor.former, *message.aliases)))
     arrived = (*survivor.arrived, *message.arrived)
     turn.put_contact(replace(survivor, saves=number, arrived=arrived, former=former))
-    for theirs in _mine(turn, [message.open] if message.open else []):
-        linked = turn.link(theirs, survivor.contact_id, "merge") if theirs.status == "open" else theirs
-        bury(turn, survivor, linked)
+    theirs = _mine(turn, [message.open] if message.open else [])
+    linked = (turn.link(row, survivor.contact_id, "merge") if row.status == "open" else row for row in theirs)
+    bury(turn, survivor, linked)
     settle(turn, survivor.contact_id)
     for party in message.endpoints:
         claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)

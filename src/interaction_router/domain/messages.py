@@ -5,7 +5,7 @@ from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, Place
-from interaction_router.domain.interactions import Interaction
+from interaction_router.domain.interactions import Interaction, is_receipt
 from interaction_router.domain.rows import Conversation, Entry, Policy
 from interaction_router.domain.values import dataclass
 
@@ -312,6 +312,26 @@ Message: TypeAlias = (
 )
 
 
+_CAN_BE_REFUSED = (
+    ContactDeleted,
+    ContactMerged,
+    MergeAllowed,
+    BecomeAlias,
+    CloseAsked,
+    LinkAsked,
+    LinkAllowed,
+    UnlinkAsked,
+    EraseAsked,
+)
+
+
+def can_be_refused(message: Message) -> bool:
+    """Return whether a home may send the record to the dead letters, for which it needs the raw one."""
+    if isinstance(message, InteractionEvent):
+        return message.withheld and is_receipt(message.interaction.channel, message.interaction.status)
+    return isinstance(message, _CAN_BE_REFUSED)
+
+
 class Origin(NamedTuple):
     """What a repeat is known by: the stream (with its topic's id), the partition, the offset, and which send of it."""
 
@@ -336,7 +356,7 @@ class LogRecord:
 
     `stamp_ms` is the log time of the home that sent it, or when it arrived there; a record that is still to be
     appended and comes from outside has none. `raw` is there where the message
-    can still be refused. `trace` is the raw record's `traceparent`.
+    can still be refused (`can_be_refused`). `trace` is the raw record's `traceparent`.
     """
 
     to: Entity
@@ -350,7 +370,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A record for another home; it inherits cause, trace and raw record of the one that it comes from."""
+    """A record for another home; it inherits cause and trace, and the raw record where it can still be refused."""
 
     to: Entity
     message: Message

@@ -47,7 +47,8 @@ class Contact:
     `saves` counts on through deletion and numbers the claims. `arrived` are unlinked conversations that endpoints
     have handed over and that wait until every claim is answered; `coming` are here of a merged-away contact whose
     last word has not come yet. `last` was its open conversation last; `history`
-    closed last of those that a save linked closed. `former` were aliases until it was deleted: to erase it is to
+    closed last of those that were linked closed. What a link by hand may give way to again, when it is undone, is kept
+    in `last_before` and `history_before`, the latest last. `former` were aliases until it was deleted: to erase it is to
     erase what is left of them. `grown` counts the interactions of its conversations as they close, until its index is
     gone through for what can be forgotten.
     """
@@ -62,6 +63,8 @@ class Contact:
     open: str | None = None
     last: Last | None = None
     history: Last | None = None
+    last_before: tuple[Last, ...] = ()
+    history_before: tuple[Last, ...] = ()
     arrived: tuple[str, ...] = ()
     coming: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()

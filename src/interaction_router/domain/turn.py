@@ -1,7 +1,6 @@
 """One record's turn: the rows as they are, the events and sends so far, and the steps that every decision is made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from interaction_router.domain.errors import RefusalCode
@@ -39,6 +38,7 @@ from interaction_router.domain.rows import (
     endpoint_key,
     index_bucket,
 )
+from interaction_router.domain.values import replace
 
 _Kind = TypeVar("_Kind", Contact, Endpoint, Entry, Alias, Policy)
 GROWN_INTERACTIONS = 500

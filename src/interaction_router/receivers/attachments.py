@@ -4,10 +4,25 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from interaction_router.channels.mail import Attachment
 from interaction_router.domain.errors import RetryableError
+
+
+class Attachments(Protocol):
+    """Where attachments are stored."""
+
+    async def store(self, tenant: str, attachments: Sequence[Attachment]) -> list[str | None]:
+        """Return the links, None where nothing is stored, once the contents would survive a power cut.
+
+        Storing a content again changes nothing.
+
+        Raises:
+            RetryableError: they are not taken for now.
+        """
+        ...
 
 
 class AttachmentFolder:

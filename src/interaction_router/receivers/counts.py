@@ -1,16 +1,17 @@
 """What a receiver has counted, for whoever asks: requests by vendor and by what became of them."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from interaction_router.receivers.gateways import Outcome
-from interaction_router.telemetry import SPOOLED, WEBHOOKS, full_name
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+from interaction_router.telemetry import PREFIX, SPOOLED, WEBHOOKS
 
 
-class Counts:
+class Counts(Collector):
     """Counts requests; vendors and outcomes are words of the program, never of a request."""
 
     def __init__(self, spooled: Callable[[], int]) -> None:
@@ -22,18 +23,14 @@ class Counts:
         """Count one request."""
         self._requests[vendor, outcome] += 1
 
-    def exposition(self) -> str:
+    def collect(self) -> Iterator[Metric]:
+        """Go through the families."""
+        requests = CounterMetricFamily(PREFIX + WEBHOOKS.name, WEBHOOKS.caption, labels=WEBHOOKS.labels)
+        for labels, count in self._requests.items():
+            requests.add_metric(labels, count)
+        yield requests
+        yield GaugeMetricFamily(PREFIX + SPOOLED.name, SPOOLED.caption, self._spooled())
+
+    def exposition(self) -> bytes:
         """Return it as Prometheus reads it."""
-        requests, spooled = full_name(WEBHOOKS), full_name(SPOOLED)
-        lines = [
-            f"# HELP {requests} {WEBHOOKS.caption}",
-            f"# TYPE {requests} {WEBHOOKS.kind}",
-            *(
-                f'{requests}{{vendor="{vendor}",outcome="{outcome}"}} {count}'
-                for (vendor, outcome), count in sorted(self._requests.items())
-            ),
-            f"# HELP {spooled} {SPOOLED.caption}",
-            f"# TYPE {spooled} {SPOOLED.kind}",
-            f"{spooled} {self._spooled()}",
-        ]
-        return "\n".join(lines) + "\n"
+        return generate_latest(self)

@@ -1,7 +1,7 @@
 """Webhooks: who may send them, what becomes of them, and what they are answered. Knows no HTTP server."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -43,12 +43,17 @@ from interaction_router.receivers.answers import (
     UNSUPPORTED,
     Answer,
 )
-from interaction_router.receivers.calls import DAY_S, Calls
+from interaction_router.receivers.calls import DAY_S, Calls, NotRecalledError
+from interaction_router.receivers.postponed import Postponed
+from interaction_router.wire.interactions import RawInteraction
 
 _LOGGER = logging.getLogger("interaction_router.receivers")
 _TAKEN: Final = {"status": "taken"}
 
 Outcome = Literal["taken", "nothing", "unread", "refused", "forged", "unavailable", "challenge"]
+Refusals = Callable[[Sequence[RawInteraction]], Awaitable[Sequence[RejectedError | None]]]
+"""Tells why the router will refuse each raw interaction, as far as that can be known; None for those that it takes."""
+
 Count = Callable[[str, Outcome], None]
 """Counts a request by its vendor and what became of it."""
 
@@ -72,21 +77,29 @@ class Door:
 class Gateways:
     """The gateways of all tenants. An event is answered 2xx only once the broker, or the spool, has it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each a thing of its own; a bundle would hide which are used
         self,
         gateways: Mapping[str, Mapping[str, Credentials]],
         channels: tuple[str, ...],
         delivery: Delivery,
         memory: Memory,
+        refusals: Refusals,
         count: Count,
+        *,
+        postponed: Postponed | None = None,
     ) -> None:
-        """`gateways` are credentials by tenant and vendor; `channels` are those that have a topic."""
+        """`gateways` are credentials by tenant and vendor; `channels` are those that have a topic.
+
+        Without `postponed`, a payload that cannot be understood for now is the sender's to send again.
+        """
         self._gateways = gateways
         self._channels = channels
         self._delivery = delivery
         self._memory = memory
+        self._refusals = refusals
         self._calls = Calls(memory)
         self._count = count
+        self._postponed = postponed
 
     def door(self, name: str, tenant: str, head: Request) -> Door | Answer:
         """Return where a request goes, by its head alone, or why it goes nowhere."""
@@ -130,9 +143,27 @@ class Gateways:
             return UNSUPPORTED
         if vendor.token is not None and not await self._is_first(door, vendor.token(request), request):
             return self._refused(door, "wrong")
-        await self._store(door, request, _read(door, vendor, request))
+        try:
+            await self._store(door, request, _read(door, vendor, request))
+        except NotRecalledError:
+            if self._postponed is None:
+                raise
+            await self._postponed.add(door.source, request)
         content_type, body = vendor.answer
         return Answer(200, body, content_type)
+
+    async def store_postponed(self, source: str, request: Request) -> None:
+        """Store what a request tells that was postponed; of a gateway that is no more, as a dead letter.
+
+        Raises:
+            RetryableError: it cannot be, for now.
+        """
+        _, name, tenant = source.split("/")
+        door = self.door(name, tenant, request)
+        if isinstance(door, Answer) or door.vendor is None:
+            await self._store_letter(source, request, "its gateway is not set up any more")
+        else:
+            await self._store(door, request, _read(door, door.vendor, request))
 
     async def _store(self, door: Door, request: Request, reading: Reading) -> None:
         """Store what was read, then the payload where some of it was not."""
@@ -142,11 +173,13 @@ class Gateways:
         await self._delivery.deliver([_record(door.tenant, event, request.headers) for event in known])
         unread = reading.unread or partyless or foreign
         if unread is not None:
-            content_type = request.headers.get("content-type")
-            await self._delivery.deliver_letter(
-                door.source, request.body or request.query.encode(), content_type=content_type, cause=unread
-            )
+            await self._store_letter(door.source, request, unread)
         self._count(door.name, "unread" if unread is not None else "taken" if known else "nothing")
+
+    async def _store_letter(self, source: str, request: Request, cause: str) -> None:
+        content_type = request.headers.get("content-type")
+        body = request.body or request.query.encode()
+        await self._delivery.deliver_letter(source, body, content_type=content_type, cause=cause)
 
     async def _is_first(self, door: Door, token: str | None, request: Request) -> bool:
         """Spend the token on this body; a repeat of the same body may have it again."""
@@ -165,11 +198,18 @@ class Gateways:
             return _described(403, RejectedError("schema_invalid", "is not that of the address", field="tenant"))
         except TooManyItemsError:
             return TOO_LARGE
+        batch = await self._admitted(batch)
         taken = [item for item in batch.items if isinstance(item, Accepted)]
         headers = tuple(traced(request.headers))
         await self._delivery.deliver([_json_record(item, headers) for item in taken])
         self._count(door.name, "taken" if len(taken) == len(batch.items) else "refused")
         return _batch_answer(batch, all_taken=len(taken) == len(batch.items))
+
+    async def _admitted(self, batch: Batch) -> Batch:
+        """Return the batch without what the router will refuse, each with the reason in its place."""
+        refusals = iter(await self._refusals([item.raw for item in batch.items if isinstance(item, Accepted)]))
+        items = [(next(refusals) or item) if isinstance(item, Accepted) else item for item in batch.items]
+        return Batch(tuple(items), is_list=batch.is_list)
 
 
 def _is_supported(vendor: Vendor, request: Request) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -19,7 +20,7 @@ from interaction_router.channels.kit import Request
 from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
 from interaction_router.receivers.answers import TOO_LARGE, TOO_SLOW, Answer, refusal
-from interaction_router.receivers.counts import CONTENT_TYPE, Counts
+from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Door, Gateways
 from interaction_router.receivers.openapi import GATE, JSON_GATEWAY, SECURITY
 from interaction_router.receivers.outbound import Gate
@@ -48,8 +49,8 @@ _FAILED: Final = refusal(500, "failed", "the receiver has failed; its log says h
 def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, public_url: str | None) -> ASGIApp:
     """Return the application; `public_url` is the address that vendors call where a proxy stands before it.
 
-    Webhooks go past FastAPI, whose layers would take a third of the time; it serves and describes all else, and
-    describes the JSON gateway.
+    Webhooks go past FastAPI and Starlette, whose layers would take a third of the time; they serve and describe all
+    else, and describe the JSON gateway.
     """
     app = FastAPI(
         title="interaction-router receivers",
@@ -60,33 +61,34 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
         openapi_url="/v1/openapi.json",
     )
 
-    async def take(http: HttpRequest, name: str, tenant: str) -> Response:
-        head = _head(http, public_url, clock)
+    async def take(scope: Scope, receive: Receive, name: str, tenant: str) -> Answer:
+        head = _head(scope, public_url, clock)
         door = gateways.door(name, tenant, head)
-        body = await _body(http)
+        body = await _body(head, receive)
         if isinstance(door, Answer):
-            return _response(door)
+            return door
         if isinstance(body, Answer):
-            return _response(body)
-        return _response(await _taken(gateways, door, _with(head, body)))
+            return body
+        return await _taken(gateways, door, _with(head, body))
 
     async def take_json(http: HttpRequest) -> Response:
-        return await take(http, "json", http.path_params["tenant"])
+        return _response(await take(http.scope, http.receive, "json", http.path_params["tenant"]))
 
     async def take_any(http: HttpRequest) -> Response:
-        return await take(http, http.path_params["vendor"], http.path_params["tenant"])
+        return _response(await take(http.scope, http.receive, http.path_params["vendor"], http.path_params["tenant"]))
 
     async def ask(http: HttpRequest) -> Response:
-        body = await _body(http)
+        head = _head(http.scope, public_url, clock)
+        body = await _body(head, http.receive)
         if isinstance(body, Answer):
             return _response(body)
-        return _response(await gate.answer(_with(_head(http, public_url, clock), body)))
+        return _response(await gate.answer(_with(head, body)))
 
     async def health(_: HttpRequest) -> Response:
         return Response(b'{"status":"up"}', media_type="application/json")
 
     async def metrics(_: HttpRequest) -> Response:
-        return Response(counts.exposition(), media_type=CONTENT_TYPE)
+        return Response(counts.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
     app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
@@ -100,7 +102,7 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
 class _Front:
     """Hands webhooks to where they are taken, and everything else to FastAPI, which would hand them there too."""
 
-    def __init__(self, app: ASGIApp, take: Callable[[HttpRequest, str, str], Awaitable[Response]]) -> None:
+    def __init__(self, app: ASGIApp, take: Callable[[Scope, Receive, str, str], Awaitable[Answer]]) -> None:
         self._app = app
         self._take = take
 
@@ -112,10 +114,13 @@ class _Front:
             await self._app(scope, receive, send)
             return
         try:
-            response = await self._take(HttpRequest(scope, receive), *place)
+            answer = await self._take(scope, receive, *place)
         except ClientDisconnect:
             return
-        await response(scope, receive, send)
+        headers = [(name.encode(), value.encode()) for name, value in _headers(answer).items()]
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _taken(gateways: Gateways, door: Door, request: Request) -> Answer:
@@ -128,58 +133,73 @@ async def _taken(gateways: Gateways, door: Door, request: Request) -> Answer:
         return _FAILED
 
 
-def _head(http: HttpRequest, public_url: str | None, clock: Clock) -> Request:
+def _head(scope: Scope, public_url: str | None, clock: Clock) -> Request:
     """Return the request without its body."""
     headers: dict[str, str] = {}
-    for name, value in http.headers.items():
-        headers.setdefault(name, value)
-    path = http.scope["raw_path"].decode("latin-1") if http.scope.get("raw_path") else http.url.path
-    query = http.scope["query_string"].decode("latin-1")
-    base = public_url or f"{http.url.scheme}://{headers.get('host', '')}"
-    return Request(http.method, f"{base}{path}" + (f"?{query}" if query else ""), headers, b"", clock.now_ms())
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+    base = public_url or f"{scope['scheme']}://{headers.get('host', '')}"
+    return Request(scope["method"], f"{base}{path}" + (f"?{query}" if query else ""), headers, b"", clock.now_ms())
 
 
 def _with(head: Request, body: bytes) -> Request:
     return Request(head.method, head.url, head.headers, body, head.received_at_ms)
 
 
-async def _body(http: HttpRequest) -> bytes | Answer:
+async def _body(head: Request, receive: Receive) -> bytes | Answer:
     """Return the body, or what is answered where it is too large or does not come."""
-    announced = http.headers.get("content-length", "")
+    announced = head.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > BODY_BYTES:
-        if "expect" not in http.headers and int(announced) <= DRAINED_BYTES:
-            await _drain(http)
+        if "expect" not in head.headers and int(announced) <= DRAINED_BYTES:
+            await _drain(receive)
         return TOO_LARGE
     pieces: list[bytes] = []
-    size = 0
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_S):
-            async for piece in http.stream():
+            while more and size <= BODY_BYTES:
+                piece, more = await _piece(receive)
                 size += len(piece)
-                if size > BODY_BYTES:
-                    break
                 pieces.append(piece)
     except TimeoutError:
         return TOO_SLOW
     if size > BODY_BYTES:
-        await _drain(http)
+        if more:
+            await _drain(receive)
         return TOO_LARGE
     return b"".join(pieces)
 
 
-async def _drain(http: HttpRequest) -> None:
+async def _piece(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next piece of the body, and whether there are more.
+
+    Raises:
+        ClientDisconnect: whoever asked is gone.
+    """
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _drain(receive: Receive) -> None:
     """Read on for a moment and drop it: a sender that is cut off in the middle would not read the answer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
-            async for _ in http.stream():
+            while (await _piece(receive))[1]:
                 pass
 
 
-def _response(answer: Answer) -> Response:
+def _headers(answer: Answer) -> dict[str, str]:
     headers = {"content-type": answer.content_type, **answer.headers}
     if answer.status in {TOO_LARGE.status, TOO_SLOW.status}:
         headers["connection"] = "close"
-    return Response(answer.body, answer.status, headers)
+    return headers
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, _headers(answer))
 
 
 class _Server(uvicorn.Server):

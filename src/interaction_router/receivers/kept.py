@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ class Kept:
         """`kind` is a receiver's name; it parts the files of several."""
         self._folder = folder
         self._prefix = f"{namespace}.{kind}"
+        self._saving = Lock()
 
     def load(self, of: Sequence[str]) -> Any:  # Any: JSON, as it was saved
         """Return what was saved under a name, None where nothing was.
@@ -44,9 +46,11 @@ class Kept:
         path = self._path(of)
         passing = path.with_suffix(".new")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            passing.write_bytes(orjson.dumps(value))
-            passing.replace(path)
+            # Who waits for a thread that saves may be cancelled, and save again before it has ended.
+            with self._saving:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                passing.write_bytes(orjson.dumps(value))
+                passing.replace(path)
         except OSError as error:
             raise RetryableError("state_unwritable", f"{path} cannot be written: {error.strerror}.", _ADVICE) from error
 

@@ -8,7 +8,7 @@ import orjson
 from interaction_router.application.delivery import Delivery, party_key, raw_stream
 from interaction_router.channels.mail import CHANNEL, Envelope, read_mail
 from interaction_router.ports import RawRecord
-from interaction_router.receivers.attachments import AttachmentFolder
+from interaction_router.receivers.attachments import Attachments
 
 _AT_ONCE = 4
 """Mails that are read at the same time: each may be 25 MiB, and several times that while it is read."""
@@ -17,7 +17,7 @@ _AT_ONCE = 4
 class Mails:
     """Takes mails, each whole or not at all; one that is taken again becomes the same interaction."""
 
-    def __init__(self, delivery: Delivery, attachments: AttachmentFolder) -> None:
+    def __init__(self, delivery: Delivery, attachments: Attachments) -> None:
         self._delivery = delivery
         self._attachments = attachments
         self._reading = asyncio.Semaphore(_AT_ONCE)

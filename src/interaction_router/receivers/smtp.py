@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, Session
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from interaction_router.channels.mail import Envelope
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.ports import Clock
 from interaction_router.receivers.mails import Mails
 from interaction_router.settings import ReceiversSmtpSettings
@@ -150,7 +150,8 @@ async def smtp_server(settings: ReceiversSmtpSettings, server: MailServer) -> As
     """Listen as long as the context lasts; what is being taken at its end is finished.
 
     Raises:
-        FatalError: the address or the certificate cannot be used.
+        FatalError: the address cannot be used.
+        ConfigurationError: the certificate cannot be used.
     """
     context = _tls(settings)
     loop = asyncio.get_running_loop()
@@ -188,10 +189,11 @@ def _tls(settings: ReceiversSmtpSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
-    except (OSError, ssl.SSLError) as error:
+        # With a pass phrase, an empty one: OpenSSL would otherwise ask for it on the terminal.
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, "")
+    except OSError as error:
         cause = f"The certificate for STARTTLS cannot be used: {error.strerror or error.args[-1]}."
-        raise FatalError(
+        raise ConfigurationError(
             "certificate_unusable", cause, "Look at receivers.smtp.ssl_certfile and .ssl_keyfile."
         ) from error
     return context

@@ -1,14 +1,18 @@
 """A connection to a telephone switch, kept up: what it tells, to interactions, delivered in order.
 
 A switch does not repeat what nobody heard. So what runs is listed after each connection: calls that began meanwhile
-are told from there, calls that ended meanwhile end then, and carry `metadata.gap`. A call that began and ended while
-nobody was connected is known by its record only, if the switch sends one later, else not at all: `switch_gap` says
-for how long that may have been so.
+are told from there, calls that ended meanwhile end then; those of which something may have been missed carry
+`metadata.gap` at their end. A call that began and ended while nobody was connected is known by its record only, if the
+switch sends one later, else not at all: `switch_gap` says for how long that may have been so.
+
+What is told of a call is kept before it is delivered. So a program that is killed and started again knows every call
+that anybody was told of, ends it, and delivers again at most what was on its way.
 """
 
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -57,12 +61,12 @@ class Machine(Protocol):
         """Return what an event tells."""
         ...
 
-    def snapshot(self) -> list[JsonObject]:
-        """Return the calls that are under way."""
+    def snapshot(self) -> JsonObject:
+        """Return what it knows of calls."""
         ...
 
-    def restore(self, rows: Iterable[JsonObject]) -> None:
-        """Go on with calls that were under way before."""
+    def restore(self, kept: JsonObject) -> None:
+        """Go on with what was known before."""
         ...
 
     def begin_resume(self) -> None:
@@ -80,12 +84,14 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], AsyncIterator[
 
 @dataclass(frozen=True, slots=True)
 class SwitchHost:
-    """A tenant's switch."""
+    """A tenant's switch; with `tls`, its certificate must have the name."""
 
     kind: str
     tenant: str
     host: str
     port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
 
     @property
     def identity(self) -> Sequence[str]:
@@ -136,14 +142,20 @@ class Switch:
         try:
             self._machine.restore(kept["calls"])
             self._lost_at_ms = int(kept["at_ms"])
+            self._hand_over(kept["told"])
         except (KeyError, TypeError, ValueError):
             _LOGGER.warning("calls_forgotten", extra=self._about())
 
     async def _keep(self) -> None:
-        """Keep the calls that run, as far as they have been delivered."""
-        if self._kept is not None and not self._waiting:
-            kept = {"calls": self._machine.snapshot(), "at_ms": self._clock.now_ms()}
+        """Keep the calls that run, and what is told of them and not delivered yet; a full disk keeps none back."""
+        if self._kept is None:
+            return
+        told = [orjson.Fragment(record.value) for record in self._waiting]
+        kept = {"calls": self._machine.snapshot(), "told": told, "at_ms": self._clock.now_ms()}
+        try:
             await asyncio.to_thread(self._kept.save, self._place.identity, kept)
+        except RetryableError as error:
+            _LOGGER.warning("calls_not_kept", extra=self._about(code=error.code))
 
     async def _keep_connected(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -162,8 +174,11 @@ class Switch:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _connection(self) -> None:
+        at = self._place
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection(self._place.host, self._place.port, limit=LINE_LIMIT)
+            reader, writer = await asyncio.open_connection(
+                at.host, at.port, limit=LINE_LIMIT, ssl=at.tls, server_hostname=at.server_name
+            )
         try:
             self._machine.begin_resume()
             async for said in self._converse(reader, writer):
@@ -204,35 +219,32 @@ class Switch:
         while True:
             await self._arrived.wait()
             try:
-                await self._deliver_some()
+                await self._deliver_all()
                 pause_s = _FIRST_PAUSE_S
-                await self._keep_now_and_then()
+                await asyncio.sleep(0 if self._kept is None else _KEEP_EVERY_S)
             except RetryableError as error:
                 _LOGGER.warning("calls_wait", extra=self._about(code=error.code, waiting=len(self._waiting)))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _keep_now_and_then(self) -> None:
-        """Keep the calls once all that waited has been delivered, and no more often than a disk likes."""
-        if self._waiting:
-            return
+    async def _deliver_all(self) -> None:
+        """Keep what waits now, and then deliver it; what comes meanwhile has not been kept, and waits."""
+        left = len(self._waiting)
         await self._keep()
-        await asyncio.sleep(0 if self._kept is None else _KEEP_EVERY_S)
-
-    async def _deliver_some(self) -> None:
-        batch = self._waiting[:_BATCH]
-        await self._delivery.deliver(batch)
-        del self._waiting[: len(batch)]
+        while left:
+            batch = self._waiting[: min(left, _BATCH)]
+            await self._delivery.deliver(batch)
+            del self._waiting[: len(batch)]
+            left -= len(batch)
         if not self._waiting:
             self._arrived.clear()
+            await self._keep()
 
     async def _last_words(self) -> None:
         """Store what was heard; what cannot be is said to be lost."""
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
-                while self._waiting:
-                    await self._deliver_some()
-                await self._keep()
+                await self._deliver_all()
         except (RetryableError, TimeoutError):
             _LOGGER.warning("calls_lost", extra=self._about(waiting=len(self._waiting)))
 

@@ -24,6 +24,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _of_redis(settings.redis)
     yield from _of_topics(settings.topics)
     yield from _of_mail(settings)
+    yield from _of_switches(settings)
     yield from _of_gateways(settings)
 
 
@@ -108,11 +109,30 @@ def _of_mail(settings: Settings) -> Iterator[Contradiction]:
             yield Contradiction(("receivers", "smtp", "ssl_keyfile"), f"{cause}, the certificate that it belongs to")
         if smtp.require_starttls:
             yield Contradiction(("receivers", "smtp", "require_starttls"), cause)
+    attachments = settings.receivers.attachments
+    if attachments.dir is not None and attachments.s3 is not None:
+        yield Contradiction(("receivers", "attachments", "dir"), "is never used: receivers.attachments.s3 is set")
+    if attachments.s3 is not None:
+        name, secret = attachments.s3.access_key_id, attachments.s3.secret_access_key
+        for field, given, other in (("access_key_id", name, secret), ("secret_access_key", secret, name)):
+            if given is not None and other is None:
+                yield Contradiction(("receivers", "attachments", "s3", field), "is of no use without the other")
     owners: dict[str, str] = {}
     for tenant, of in settings.tenants.items():
         for domain in of.mail_domains:
             if (owner := owners.setdefault(domain, tenant)) != tenant:
                 yield Contradiction(("tenants", tenant, "mail_domains"), f"has {domain}, which is {owner}'s")
+
+
+def _of_switches(settings: Settings) -> Iterator[Contradiction]:
+    for tenant, of in settings.tenants.items():
+        for kind, at in (("ami", of.ami), ("esl", of.esl)):
+            if at is None or at.tls:
+                continue
+            for field in ("ssl_cafile", "ssl_server_name"):
+                if getattr(at, field) is not None:
+                    cause = f"is never used: tenants.{tenant}.{kind}.tls is false"
+                    yield Contradiction(("tenants", tenant, kind, field), cause)
 
 
 def _of_gateways(settings: Settings) -> Iterator[Contradiction]:

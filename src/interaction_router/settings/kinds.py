@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, TypeAlias
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, StringConstraints
 
@@ -14,6 +14,8 @@ ISO_8601_DURATION = re.compile(
 )
 SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
 HIGHEST_PORT = 65_535
+REDIS_OPTIONS = frozenset({"db", "username", "password"})
+"""What may stand behind the `?` of a URL: redis-py takes more, and ends with an error of its own where it is wrong."""
 SECONDS_A_MINUTE = 60
 SECONDS_AN_HOUR = 3_600
 
@@ -106,7 +108,7 @@ def _bootstrap_servers(value: str) -> str:
     for server in servers:
         host, separator, port = server.rpartition(":")
         in_brackets = host.startswith("[") and host.endswith("]")
-        well_formed = host and separator and port.isascii() and port.isdigit() and 0 < int(port) <= HIGHEST_PORT
+        well_formed = host and separator and _is_number(port) and 0 < int(port) <= HIGHEST_PORT
         if not well_formed or "/" in host or "@" in host or (":" in host and not in_brackets):
             raise ValueError("must be host:port, several with commas, as kafka-1:9092,kafka-2:9092")
     return ",".join(servers)
@@ -147,16 +149,23 @@ class ServerUrl(Secret[str]):
         return urlsplit(self.get_secret_value())
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _redis_url(value: ServerUrl) -> ServerUrl:
     parts = _split(value.get_secret_value())
     if parts is None or parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("must be redis://host:port/db, rediss:// for TLS, or unix:///path")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if not options.keys() <= REDIS_OPTIONS or not _is_number(options.get("db", "0")):
+        raise ValueError("must have nothing behind ? but db (a number), username and password")
     if parts.scheme == "unix":
         if not parts.path.strip("/"):
             raise ValueError("must name the socket, as unix:///run/redis.sock")
         return value
     database = parts.path.strip("/")
-    if not parts.hostname or (database and not (database.isascii() and database.isdigit())):
+    if not parts.hostname or (database and not _is_number(database)):
         raise ValueError("must be redis://host:port/db with a host, and a number for db")
     return value
 

@@ -98,6 +98,7 @@ class RedisSettings(Section):
     )
     ssl_certfile: FilePath | None = Field(None, description="The client's own certificate (PEM), for mutual TLS.")
     ssl_keyfile: FilePath | None = Field(None, description="The key (PEM) of `ssl_certfile`.")
+    ssl_keyfile_password: SecretStr | None = Field(None, description="The pass phrase of `ssl_keyfile`.")
     ssl_check_hostname: bool = Field(default=True, description="Whether the server's certificate must name its host.")
     cluster: bool = Field(default=False, description="Whether the server is a Redis Cluster; a partition is one slot.")
     timeout: Duration = Field(
@@ -212,15 +213,38 @@ class ReceiversSmtpSettings(Section):
     require_starttls: bool = Field(default=False, description="Whether mail is refused that comes unencrypted.")
 
 
+class ReceiversAttachmentsS3Settings(Section):
+    """A bucket for what comes with mail; needs `pip install interaction-router[s3]`."""
+
+    bucket: str = Field(min_length=3, max_length=63, description="The bucket, which has to be there.")
+    endpoint: PublicUrl | None = Field(
+        None, description="The address of a server that speaks as S3 does; Amazon's where not set."
+    )
+    region: str | None = Field(
+        None, min_length=1, description="The region; where not set, that of `AWS_REGION`, else us-east-1."
+    )
+    access_key_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Who writes; where not set, whoever AWS's own tools would be here: the role of the pod, say.",
+    )
+    secret_access_key: SecretStr | None = Field(None, description="The secret of `access_key_id`.")
+
+
 class ReceiversAttachmentsSettings(Section):
     """Where what comes with mail is stored; named by its digest, each content once a tenant."""
 
     dir: Path | None = Field(
-        None, description="The folder; where not set, attachments are described and not stored, and have no link."
+        None,
+        description="The folder; where neither it nor `s3` is set, attachments are described and not stored, "
+        "and have no link.",
     )
     url: PublicUrl | None = Field(
-        None, description="The address at which a web server of yours serves the folder; else links are `file://`."
+        None,
+        description="The address at which a web server of yours serves the folder or the bucket; else links are "
+        "`file://` or `s3://`.",
     )
+    s3: ReceiversAttachmentsS3Settings | None = Field(None, description="A bucket, in place of the folder.")
 
 
 class ReceiversImapSettings(Section):
@@ -250,7 +274,17 @@ class ReceiversSettings(Section):
 
 
 class SwitchSettings(Section):
-    """What tells a switch's own numbers from the outside world's."""
+    """How the connection to a switch is made safe, and what tells its own numbers from the outside world's."""
+
+    tls: bool = Field(
+        default=False, description="Whether the connection is encrypted, and the switch has to prove itself."
+    )
+    ssl_cafile: FilePath | None = Field(
+        None, description="Certificates (PEM) to trust instead of those of the operating system."
+    )
+    ssl_server_name: str | None = Field(
+        None, min_length=1, description="The name that the switch's certificate must have; `host` where not set."
+    )
 
     internal_numbers: Pattern = Field(
         r"\d{2,6}",
@@ -269,7 +303,7 @@ class AmiSettings(SwitchSettings):
     """A tenant's Asterisk."""
 
     host: str = Field(min_length=1, description="Where the Asterisk Manager Interface listens.")
-    port: Port = Field(5038, ge=1, description="Its port.")
+    port: Port = Field(5038, ge=1, description="Its port; 5039 with `tls`, mostly.")
     username: str = Field(min_length=1, description="The manager's name.")
     secret: SecretStr = Field(description="The manager's secret.")
 

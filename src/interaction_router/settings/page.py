@@ -30,8 +30,8 @@ and where each value comes from, `config check` everything that is wrong.
 
 - Tables are parted by `.` in a name and by `__` in a variable; what stands within a variable's name is lower case in
   the setting: `INTERACTION_ROUTER_TENANTS__ACME__REGION` is `tenants.acme.region`.
-- A *secret* can also be read from a file: `INTERACTION_ROUTER_REDIS__PASSWORD_FILE=/run/secrets/redis`; one line break
-  at its end is no part of it. Secrets are never shown.
+- A *secret* can also be read from a file: `INTERACTION_ROUTER_REDIS__PASSWORD_FILE=/run/secrets/redis`; line breaks
+  at its end are no part of it. Secrets are never shown.
 - A variable with this prefix that is no setting is a fault. Those that Kubernetes makes for a service of the name
   `interaction-router` (`…_SERVICE_HOST`, `…_PORT`) are passed over.
 - An empty value is a fault: leave the setting out instead.

@@ -13,11 +13,11 @@ from interaction_router.domain.errors import FatalError
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import LogRecord, Raw
-from interaction_router.domain.rows import Head, Row
+from interaction_router.domain.rows import Row
 from interaction_router.ports import Outgoing
 from interaction_router.wire.message_json import read_record, write_record
 from interaction_router.wire.outcome_json import plain_outcome, read_outcome
-from interaction_router.wire.row_json import plain_head, plain_row, read_head, read_row
+from interaction_router.wire.row_json import plain_row, read_row
 from interaction_router.wire.shapes import dumps
 
 Headers = Sequence[tuple[str, bytes]]
@@ -80,20 +80,6 @@ def decode_row(value: bytes) -> Row:
         FatalError: It is none.
     """
     return _decoded("row", lambda: read_row(orjson.loads(value)))
-
-
-def encode_head(head: Head) -> bytes:
-    """Return how far a partition is, as it stands in the tables."""
-    return dumps(plain_head(head))
-
-
-def decode_head(value: bytes) -> Head:
-    """Return how far a partition is.
-
-    Raises:
-        FatalError: The bytes do not say.
-    """
-    return _decoded("head", lambda: read_head(orjson.loads(value)))
 
 
 def raw_headers(raw: Raw | None) -> Headers:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from interaction_router.domain.ids import Entity
-from interaction_router.domain.rows import Alias, Contact, Conversation, Endpoint, Entry, Head, Moved, Policy, Row
+from interaction_router.domain.rows import Alias, Contact, Conversation, Endpoint, Entry, Moved, Policy, Row
 from interaction_router.wire.interaction_json import interaction_json, read_interaction
 from interaction_router.wire.shapes import Tags
 
@@ -111,15 +111,3 @@ def _read_entry(fields: dict[str, Any]) -> Entry:
         None if interaction is None else read_interaction(interaction),
         fields.get("at_ms", 0),
     )
-
-
-def plain_head(head: Head) -> dict[str, Any]:
-    """Return how far a partition is: its log time, and one list a stream's partition."""
-    marks = [[*stream, *mark] for stream, mark in head.watermarks.items()]
-    return {"log_time_ms": head.log_time_ms, "watermarks": marks}
-
-
-def read_head(fields: dict[str, Any]) -> Head:
-    """Return what `plain_head` was given."""
-    marks = {(stream, partition): (offset, index) for stream, partition, offset, index in fields["watermarks"]}
-    return Head(fields["log_time_ms"], marks)

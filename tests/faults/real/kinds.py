@@ -115,6 +115,35 @@ async def redis_full(world: World, random: Random) -> None:
     await client.aclose()
 
 
+async def broker_disk_full(world: World, random: Random) -> None:
+    """The broker gives up by itself; it is started again when there is space."""
+    del random
+    broker = world.cluster.brokers[0]
+    world.broker_disk.fill()
+    await asyncio.sleep(_WHILE_S)
+    await asyncio.to_thread(broker.kill_if_running)
+    world.broker_disk.free()
+    await asyncio.to_thread(broker.start)
+
+
+async def redis_disk_full(world: World, random: Random) -> None:
+    """It writes its log, cannot, and takes nothing more until it can."""
+    del random
+    client = world.redis()
+    await client.config_set("appendfsync", "everysec")  # else it ends, and that is `redis_killed`
+    await client.config_set("appendonly", "yes")
+    await asyncio.sleep(1)
+    world.redis_disk.fill()
+    await asyncio.sleep(_WHILE_S)
+    world.redis_disk.free()
+    await client.config_set("appendonly", "no")
+    await client.aclose()
+
+
+NEED_DISKS = (broker_disk_full, redis_disk_full)
+"""Those that are left out where no disk of one's own can be made."""
+
+
 def _network(of: str, mood: Mood) -> Inflict:
     async def inflict(world: World, random: Random) -> None:
         del random
@@ -153,9 +182,11 @@ KINDS: tuple[Inflict, ...] = (
     _network("redis", "cut"),
     worker_lost,
     redis_full,
+    broker_disk_full,
     _network("brokers", "cut"),
     redis_killed,
     workers_come_and_go,
+    redis_disk_full,
     _network("redis", "slow"),
     _network("brokers", "slow"),
     _network("redis", "silent"),

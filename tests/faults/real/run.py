@@ -9,35 +9,42 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from statistics import quantiles
+from typing import NamedTuple
 
-from interaction_router.application.intake import COMMANDS, CONTACTS
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.bootstrap.terms import intake_settings
-from interaction_router.ports import Tables
-from tests.benchmarks.bench import Group
 from tests.checker import Difference, check
-from tests.faults.real.kinds import KINDS
+from tests.faults.real.kinds import KINDS, NEED_DISKS
 from tests.faults.real.world import PARTITIONS, UPDATES, World
-from tests.integration.running import until
+from tests.integration.running import at_rest
 
-FAULTS = 68
+FAULTS = 76
 MOST_S = 500.0
 RECOVERY_LIMIT_S = 30.0
-_REST_S = 8.0
+_SILENCE_S = 8.0
+"""A request to a server that was silent may be tried again only after that."""
 _REST_LIMIT_S = 150.0
-_LOG = "internal.log"
 _LOST = frozenset({"lost", "undecided", "not_refused"})
 _TWICE = frozenset({"in_two_conversations", "event_told", "opened_twice"})
 
 
+class Recovery(NamedTuple):
+    """After how many seconds a partition had an update again: since the fault, and since everything ran again."""
+
+    fault_s: float
+    back_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How a kind of fault went: from the fault to the first update after it, over all partitions."""
+    """How a kind of fault went, over all partitions."""
 
     kind: str
     times: int
     p50_s: float
     p99_s: float
+    back_p50_s: float
+    back_p99_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ async def run(folder: Path, *, faults: int = FAULTS, seconds: float = MOST_S, se
             stop.set()
             await feeding
             async with redis_tables(world.past_the_proxies) as tables:
-                await _at_rest(world, tables)
+                await at_rest(world.past_the_proxies, world.log(), tables, within_s=_REST_LIMIT_S, rest_s=_SILENCE_S)
                 differences = await check(world.log(), tables, intake_settings(world.past_the_proxies))
             told, repeated = await _told(world)
         finally:
@@ -88,42 +95,27 @@ async def run(folder: Path, *, faults: int = FAULTS, seconds: float = MOST_S, se
         return _report(world, recoveries, differences, told, repeated)
 
 
-async def _inflict(world: World, random: Random, *, faults: int, seconds: float) -> dict[str, list[float]]:
-    recoveries: dict[str, list[float]] = defaultdict(list)
+async def _inflict(world: World, random: Random, *, faults: int, seconds: float) -> dict[str, list[Recovery]]:
+    recoveries: dict[str, list[Recovery]] = defaultdict(list)
+    kinds = [kind for kind in KINDS if world.has_disks or kind not in NEED_DISKS]
     started = time.monotonic()
-    await world.recovered(started, within_s=RECOVERY_LIMIT_S)
+    await world.reached(world.mark(), within_s=RECOVERY_LIMIT_S)
     for number in range(faults):
         if time.monotonic() - started > seconds:
             break
-        inflict = KINDS[number % len(KINDS)]
-        since = time.monotonic()
+        inflict = kinds[number % len(kinds)]
+        begun = world.mark()
         await inflict(world, random)
-        took = await world.recovered(since, within_s=RECOVERY_LIMIT_S)
-        recoveries[inflict.__name__] += took
-        print(f"{number + 1:3} {inflict.__name__:22} {max(took):5.1f} s", file=sys.stderr, flush=True)
+        back = world.mark()
+        since_back = await world.reached(back, within_s=RECOVERY_LIMIT_S)
+        since_begun = await world.reached(begun, within_s=back.at_s - begun.at_s + RECOVERY_LIMIT_S)
+        recoveries[inflict.__name__] += map(Recovery, since_begun, since_back)
+        slowest = max(since_begun), max(since_back)
+        print(
+            f"{number + 1:3} {inflict.__name__:22} {slowest[0]:5.1f} s {slowest[1]:5.1f} s", file=sys.stderr, flush=True
+        )
         await asyncio.sleep(random.random())
     return recoveries
-
-
-async def _at_rest(world: World, tables: Tables) -> None:
-    """Wait until everything is taken in, decided, applied and unchanged for a while."""
-    since, before = time.monotonic(), -1
-    log, settings = world.log(), world.past_the_proxies
-    inputs = [f"interactions.{channel}.v1" for channel in settings.channels] + [CONTACTS, COMMANDS]
-    groups = [Group(f"{settings.namespace}-intake", f"{settings.namespace}.{stream}") for stream in inputs]
-
-    async def still() -> bool:
-        nonlocal since, before
-        ends = [(await log.bounds(_LOG, partition)).end for partition in range(PARTITIONS)]
-        applied = [(await tables.load(partition, [])).applied for partition in range(PARTITIONS)]
-        if sum(ends) != before or applied != [end - 1 for end in ends]:
-            since, before = time.monotonic(), sum(ends)
-        if time.monotonic() - since <= _REST_S:
-            return False
-        # A partition that has had an update again may still have much before it.
-        return all([await group.committed(settings.kafka) for group in groups])
-
-    await until(still, within_s=_REST_LIMIT_S)
 
 
 async def _told(world: World) -> tuple[int, int]:
@@ -140,7 +132,7 @@ async def _told(world: World) -> tuple[int, int]:
 
 
 def _report(
-    world: World, recoveries: dict[str, list[float]], differences: Sequence[Difference], told: int, repeated: int
+    world: World, recoveries: dict[str, list[Recovery]], differences: Sequence[Difference], told: int, repeated: int
 ) -> Report:
     names = [difference.name for difference in differences]
     lost, twice = (sum(name in kinds for name in names) for kinds in (_LOST, _TWICE))
@@ -158,6 +150,11 @@ def _report(
     )
 
 
-def _row(kind: str, took: Sequence[float]) -> Row:
+def _row(kind: str, took: Sequence[Recovery]) -> Row:
+    (p50, p99), (back_p50, back_p99) = (_cuts([each[of] for each in took]) for of in range(2))
+    return Row(kind, len(took) // PARTITIONS, p50, p99, back_p50, back_p99)
+
+
+def _cuts(took: Sequence[float]) -> tuple[float, float]:
     cuts = quantiles(took, n=100, method="inclusive")
-    return Row(kind, len(took) // PARTITIONS, round(cuts[49], 2), round(cuts[98], 2))
+    return round(cuts[49], 2), round(cuts[98], 2)

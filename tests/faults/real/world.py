@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ from tests.integration.running import Running, Worker, until
 from tests.servers import RedisServer
 from tests.servers.addresses import LOOPBACK, free_port
 from tests.servers.cluster import Cluster
+from tests.servers.disk import SmallDisk
 from tests.servers.proxy import Mood, Proxy
 
 PARTITIONS = 8
@@ -30,6 +32,14 @@ RATE = 150.0
 UPDATES = "conversations.v1"
 _CHUNK = 15
 _LOOK_S = 0.1
+
+
+@dataclass(slots=True)
+class Mark:
+    """A moment, and after how many seconds each partition of the updates grew first."""
+
+    at_s: float
+    firsts: dict[int, float] = field(default_factory=dict)
 
 
 class World:
@@ -60,21 +70,27 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.away: set[int] = set()
         self.exits: list[str] = []
+        self.load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=RATE, contacts=300)
         self.written = 0
+        self.broker_disk = SmallDisk(folder / "broker-1", mib=512)
+        self.redis_disk = SmallDisk(folder / "redis", mib=128)
         self._log: KafkaLog | None = None
         self._ends = [0] * PARTITIONS
-        self._moved_at = [0.0] * PARTITIONS
+        self._marks: list[Mark] = []
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, folder: Path) -> AsyncIterator[Self]:
         """Start everything, and end it whatever happens."""
-        with Cluster(folder) as cluster, RedisServer(folder / "redis") as redis_server:
-            world = cls(cluster, redis_server, folder)
+        cluster, redis_server = Cluster(folder), RedisServer(folder / "redis")
+        world = cls(cluster, redis_server, folder)
+        with world._disks(), cluster, redis_server:
             try:
                 for proxy in (world.to_redis, *world.to_brokers):
                     await proxy.start()
                 await world.running.apply_topics()
+                # Before the workers, which know at their start all agents that there are, and newer ones after a while.
+                await world._append(world.log(), list(first_records(world.load)))
                 for number in range(WORKERS):
                     world.start_worker(number)
                 await asyncio.gather(*(worker.ready() for worker in world.workers.values()))
@@ -84,6 +100,23 @@ class World:
                     worker.kill()
                 for proxy in (world.to_redis, *world.to_brokers):
                     await proxy.stop()
+
+    @property
+    def has_disks(self) -> bool:
+        """Whether there are disks that can be filled."""
+        return self.broker_disk.mounted and self.redis_disk.mounted
+
+    @contextmanager
+    def _disks(self) -> Iterator[None]:
+        """Mount the disks that can be filled, and give them up at the end."""
+        disks = self.broker_disk, self.redis_disk
+        try:
+            for disk in disks:
+                disk.mount()
+            yield
+        finally:
+            for disk in disks:
+                disk.unmount()
 
     def start_worker(self, number: int) -> None:
         """Start a worker that keeps its name through restarts."""
@@ -102,16 +135,14 @@ class World:
                     self.start_worker(number)
             await asyncio.sleep(1)
 
-    async def feed(self, stop: asyncio.Event, *, rate: float = RATE) -> None:
+    async def feed(self, stop: asyncio.Event) -> None:
         """Write as gateways do, each record again until it is acknowledged."""
-        load = Load(seed=7, start_ms=int(time.time() * 1000) - 60_000, rate=rate, contacts=300)
         log = self.log()
-        await self._append(log, list(first_records(load)))
-        records, started, sent = load_records(load), time.monotonic(), 0
+        records, started, sent = load_records(self.load), time.monotonic(), 0
         while not stop.is_set():
             await self._append(log, list(islice(records, _CHUNK)))
             sent += _CHUNK
-            await asyncio.sleep(max(0.0, started + sent / rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, started + sent / RATE - time.monotonic()))
 
     async def _append(self, log: KafkaLog, records: Sequence[Simulated]) -> None:
         batches: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
@@ -128,7 +159,9 @@ class World:
                 with suppress(RetryableError):
                     end = (await log.bounds(UPDATES, partition)).end
                     if end > self._ends[partition]:
-                        self._ends[partition], self._moved_at[partition] = end, time.monotonic()
+                        self._ends[partition] = end
+                        for mark in self._marks:
+                            mark.firsts.setdefault(partition, time.monotonic() - mark.at_s)
             await asyncio.sleep(_LOOK_S)
 
     def log(self) -> KafkaLog:
@@ -137,14 +170,21 @@ class World:
             self._log = KafkaLog(client_options(self.past_the_proxies.kafka), self.past_the_proxies.namespace)
         return self._log
 
-    async def recovered(self, since: float, *, within_s: float) -> list[float]:
-        """Return how long after `since` each partition had an update again, `within_s` where it had none."""
+    def mark(self) -> "Mark":
+        """Note from now on when each partition of the updates grows next."""
+        mark = Mark(time.monotonic())
+        self._marks.append(mark)
+        return mark
 
-        async def moved() -> bool:
-            return time.monotonic() > since + within_s or all(at > since for at in self._moved_at)
+    async def reached(self, mark: "Mark", *, within_s: float) -> list[float]:
+        """Return for each partition after how many seconds it grew, `within_s` where it did not, and forget the mark."""
 
-        await until(moved, within_s=within_s + _LOOK_S)
-        return [at - since if at > since else within_s for at in self._moved_at]
+        async def all_grew() -> bool:
+            return len(mark.firsts) == PARTITIONS or time.monotonic() > mark.at_s + within_s
+
+        await until(all_grew, within_s=within_s + 1)
+        self._marks.remove(mark)
+        return [mark.firsts.get(partition, within_s) for partition in range(PARTITIONS)]
 
     def brokers_be(self, mood: Mood) -> None:
         """Change the mood of the ways to all brokers."""

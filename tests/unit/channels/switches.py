@@ -1,5 +1,6 @@
 """Sessions with telephone switches, composed from the fields that they document."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Event = Mapping[str, str]
@@ -122,8 +123,8 @@ def created(leg: str, direction: str, caller: str, callee: str, **more: str) -> 
     )  # fmt: skip
 
 
-def answered(leg: str, direction: str) -> Event:
-    return esl("CHANNEL_ANSWER", leg, Call_Direction=direction)
+def answered(leg: str, direction: str, callee: str = "", **more: str) -> Event:
+    return esl("CHANNEL_ANSWER", leg, Call_Direction=direction, Caller_Destination_Number=callee, **more)
 
 
 def bridged(leg: str, other: str) -> Event:
@@ -139,7 +140,7 @@ ESL_INBOUND: Sequence[Event] = (
     answered("a", "inbound"),
     created("b", "outbound", CUSTOMER, AGENT, Channel_Call_UUID="a"),
     created("c", "outbound", CUSTOMER, OTHER_AGENT, Other_Leg_Unique_ID="a"),
-    answered("b", "outbound"),
+    answered("b", "outbound", AGENT, Channel_Call_UUID="a"),
     complete("c", "LOSE_RACE"),
     bridged("a", "b"),
     complete("b"),
@@ -148,16 +149,16 @@ ESL_INBOUND: Sequence[Event] = (
 ESL_OUTBOUND: Sequence[Event] = (
     created("a", "inbound", AGENT, CUSTOMER),
     created("b", "outbound", OWN, CUSTOMER, Channel_Call_UUID="a"),
-    answered("b", "outbound"),
+    answered("b", "outbound", CUSTOMER, Channel_Call_UUID="a"),
     bridged("a", "b"),
     complete("b"),
     complete("a"),
 )
 ESL_CLICK_TO_CALL: Sequence[Event] = (
     created("a", "outbound", OWN, AGENT, Channel_Call_UUID="a"),
-    answered("a", "outbound"),
+    answered("a", "outbound", AGENT, Channel_Call_UUID="a"),
     created("b", "outbound", AGENT, CUSTOMER, Channel_Call_UUID="a"),
-    answered("b", "outbound"),
+    answered("b", "outbound", CUSTOMER, Channel_Call_UUID="a"),
     bridged("a", "b"),
     complete("b"),
     complete("a"),
@@ -166,7 +167,7 @@ ESL_BLIND_TRANSFER: Sequence[Event] = (
     *ESL_INBOUND[:7],
     complete("b", "BLIND_TRANSFER"),
     created("d", "outbound", CUSTOMER, OTHER_AGENT, Other_Leg_Unique_ID="a"),
-    answered("d", "outbound"),
+    answered("d", "outbound", OTHER_AGENT, Channel_Call_UUID="a"),
     bridged("a", "d"),
     complete("d"),
     complete("a"),
@@ -182,6 +183,66 @@ ESL_ATTENDED_TRANSFER: Sequence[Event] = (
     complete("f"),
     complete("a"),
 )
+
+
+def running_after(events: Sequence[Event]) -> list[Event]:
+    """Return what a switch lists once the events have been."""
+    return _legs_after(events) if "event-name" in events[0] else _channels_after(events)
+
+
+def _channels_after(events: Iterable[Event]) -> list[Event]:
+    """Return the rows of Asterisk's CoreShowChannels."""
+    rows: dict[str, dict[str, str]] = {}
+    for event in events:
+        leg = event.get("destuniqueid") or event.get("uniqueid", "")
+        match event["event"]:
+            case "Newchannel":
+                names = ("uniqueid", "linkedid", "channel", "channelstate", "calleridnum", "exten")
+                rows[leg] = {name: event[name] for name in names}
+            case "DialBegin":
+                number = max(re.findall(r"\d+", event["dialstring"]), key=len, default="")
+                rows[leg] |= {"channelstate": "5", "calleridnum": number}
+            case "DialEnd" if event["dialstatus"] == "ANSWER":
+                rows[leg]["channelstate"] = "6"
+            case "BridgeEnter":
+                rows[leg] |= {"bridgeid": event["bridgeuniqueid"], "linkedid": event["linkedid"]}
+            case "BridgeLeave":
+                rows[leg].pop("bridgeid", None)
+            case "Hangup":
+                rows.pop(leg)
+            case _:
+                pass
+    return [*rows.values()]
+
+
+def _legs_after(events: Iterable[Event]) -> list[Event]:
+    """Return the rows of FreeSWITCH's `show channels as json`; `call_uuid` is empty until a leg has been answered.
+
+    Source: core_event_handler in src/switch_core_sqldb.c, version 1.10, seen 2026-11-25.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for event in events:
+        leg = event["unique-id"]
+        match event["event-name"]:
+            case "CHANNEL_CREATE":
+                rows[leg] = {
+                    "uuid": leg,
+                    "direction": event["call-direction"],
+                    "cid_num": event["caller-caller-id-number"],
+                    "dest": event["caller-destination-number"],
+                    "callstate": "RINGING",
+                    "call_uuid": "",
+                }
+            case "CHANNEL_ANSWER":
+                rows[leg] |= {"callstate": "ACTIVE", "call_uuid": event.get("channel-call-uuid", "")}
+            case "CHANNEL_BRIDGE":
+                for side in (leg, event["bridge-b-unique-id"]):
+                    rows[side] |= {"callstate": "ACTIVE", "call_uuid": leg}
+            case "CHANNEL_HANGUP_COMPLETE":
+                rows.pop(leg)
+            case _:
+                pass
+    return [*rows.values()]
 
 
 def written(events: Iterable[Event]) -> bytes:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,17 +14,22 @@ import pytest
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.memory import EmbeddedMemory
+from interaction_router.adapters.spool import DiskSpool
+from interaction_router.application.admission import Admission
 from interaction_router.application.delivery import Delivery
+from interaction_router.application.intake import AGENTS, Agents, IntakeSettings, TenantSettings
 from interaction_router.channels.kit import Request
 from interaction_router.channels.vendors import VENDORS
 from interaction_router.domain.errors import RetryableError
 from interaction_router.ports import Outgoing, Received
 from interaction_router.receivers.answers import Answer
 from interaction_router.receivers.gateways import Gateways, Outcome
+from interaction_router.receivers.postponed import Postponed
 from tests.unit.channels.asked import CREDENTIALS, asked, basic, form, mailgun_proof, multipart, posted, signed
 from tests.unit.channels.payloads import CALL, POSTMARK_IN, ROWS, VOICE
 
 CHANNELS = ("voice", "email", "sms", "whatsapp")
+OWN, OTHER = "tel:+27110000000", "tel:+27110000001"
 ITEM = {
     "channel": "sms",
     "direction": "inbound",
@@ -44,6 +50,12 @@ class Clock:
 
 class Log(EmbeddedLog):
     away = False
+    mute = False
+
+    async def read(self, stream: str, partition: int, start: int, *, limit: int = 1000) -> Sequence[Received]:
+        if self.mute:
+            raise RetryableError("kafka_unavailable", "away")
+        return await super().read(stream, partition, start, limit=limit)
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         if self.away:
@@ -75,8 +87,15 @@ class Stand:
     counts: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.open(None)
+
+    def open(self, postponed: Postponed | None) -> None:
         gateways = {"acme": CREDENTIALS, "zeta": {"mailgun": CREDENTIALS["mailgun"]}, "part": {"sendgrid": LOGIN}}
-        self.gateways = Gateways(gateways, CHANNELS, Delivery(self.log, None), self.memory, self._count)
+        rules = IntakeSettings("router", CHANNELS, "ZA", {"acme": TenantSettings(addresses=frozenset({OWN, OTHER}))})
+        admission, delivery = Admission(Agents(self.log), rules, self.clock), Delivery(self.log, None)
+        self.gateways = Gateways(
+            gateways, CHANNELS, delivery, self.memory, admission.refusals, self._count, postponed=postponed
+        )
 
     def _count(self, vendor: str, outcome: Outcome) -> None:
         self.counts[vendor, outcome] += 1
@@ -100,7 +119,7 @@ async def a_stand() -> AsyncIterator[Stand]:
     with EmbeddedDatabase() as database:
         clock = Clock()
         log = Log(database, clock)
-        for stream in (*(f"interactions.{channel}.v1" for channel in CHANNELS), "dlq.v1"):
+        for stream in (*(f"interactions.{channel}.v1" for channel in CHANNELS), "dlq.v1", AGENTS):
             await log.create(stream, 1)
         yield Stand(log, Memory(database, clock), clock)
 
@@ -242,6 +261,62 @@ async def test_a_recording_finds_the_party_of_its_call_for_a_day() -> None:
         assert len(await stand.records("dlq.v1")) == 1
 
 
+RECORDING = form({"CallSid": "CA1", "RecordingSid": "RE1", "RecordingUrl": "https://x/1"})
+
+
+async def test_a_recording_whose_call_cannot_be_looked_up_is_to_be_sent_again() -> None:
+    async with a_stand() as stand:
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        stand.memory.away = True
+        assert (await stand.ask("twilio", signed("twilio", RECORDING))).status == 503
+        assert not await stand.records("dlq.v1")
+        stand.memory.away = False
+        assert (await stand.ask("twilio", signed("twilio", RECORDING))).status == 200
+        assert [each.get("event_id") for each in await stand.told("voice")][1:] == ["RE1"]
+
+
+async def test_a_recording_finds_a_call_that_redis_did_not_keep() -> None:
+    async with a_stand() as stand:
+        stand.memory.away = True
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        await stand.ask("twilio", signed("twilio", RECORDING))
+        assert [each["from"] for each in await stand.told("voice")] == ["+27821234567"] * 2
+
+
+async def test_with_a_spool_a_recording_waits_for_redis_over_a_restart(tmp_path: Path) -> None:
+    """One whose call nobody knows, and one of a gateway that is no more, are dead letters in the end."""
+    async with a_stand() as stand:
+        await stand.ask("twilio", signed("twilio", form({**CALL, "CallStatus": "completed"})))
+        spool = DiskSpool(tmp_path / "postponed", max_bytes=1 << 20)
+        postponed = Postponed(spool)
+        stand.open(postponed)
+        stand.memory.away = True
+        unknown = form({"CallSid": "CA9", "RecordingSid": "RE9", "RecordingUrl": "https://x/9"})
+        for request in (RECORDING, unknown):
+            assert (await stand.ask("twilio", signed("twilio", request))).status == 200
+        gone = Request("POST", "", {"content-type": "text/x"}, b"gone", 1)
+        await postponed.add("gateways/twilio/nobody", gone)
+        with pytest.raises(RetryableError):
+            await postponed.drain(stand.gateways.store_postponed)
+        assert len(await stand.told("voice")) == 1
+        await spool.close()
+
+        stand.memory.away = False
+        again = DiskSpool(tmp_path / "postponed", max_bytes=1 << 20)
+        postponed = Postponed(again)
+        stand.open(postponed)
+        await postponed.start()
+        assert postponed.waiting == 3
+        await postponed.drain(stand.gateways.store_postponed)
+        assert [(each["from"], each.get("event_id")) for each in await stand.told("voice")][1:] == [
+            ("+27821234567", "RE1")
+        ]
+        assert [letter.value for letter in await stand.records("dlq.v1")] == [unknown.body, b"gone"]
+        assert postponed.waiting == 0
+        assert not await again.lanes()
+        await again.close()
+
+
 async def test_a_recording_of_vonage_names_its_call_by_the_conversation() -> None:
     async with a_stand() as stand:
         await stand.ask("vonage", signed("vonage", posted({**VOICE, "status": "answered"})))
@@ -366,6 +441,54 @@ async def test_items_of_a_json_gateway_are_answered_one_by_one() -> None:
         answer = await stand.ask("json", signed("json", posted({**ITEM, "direction": "up"})))
         assert (answer.status, orjson.loads(answer.body)) == (422, fault)
         assert len(await stand.told("sms")) == 4
+
+
+def faults(answer: Answer) -> list[tuple[str, str | None] | None]:
+    """Return code and field of each item of a list that was not taken."""
+    return [
+        None if item.get("status") == "taken" else (item["code"], item["field"])
+        for item in orjson.loads(answer.body)["results"]
+    ]
+
+
+async def test_an_item_between_ones_own_addresses_is_refused_at_once() -> None:
+    async with a_stand() as stand:
+        internal = {**ITEM, "from": "011 000 0000", "to": [OWN, {"address": OTHER}]}
+        answer = await stand.ask("json", signed("json", posted(internal)))
+        assert (answer.status, orjson.loads(answer.body)["code"]) == (422, "own_address")
+        answer = await stand.ask("json", signed("json", posted([ITEM, internal, {**ITEM, "from": "1"}])))
+        assert (answer.status, faults(answer)) == (207, [None, ("own_address", None), ("own_address", None)])
+        assert stand.counts["json", "refused"] == 2
+        assert len(await stand.told("sms")) == 1
+
+
+async def test_an_outbound_item_of_an_agent_who_may_not_is_refused_at_once() -> None:
+    """As the agents are at the moment of the request, where it would be refused; else at most 5 s before."""
+    async with a_stand() as stand:
+
+        async def agent(*channels: str) -> None:
+            value = orjson.dumps({"tenant": "acme", "agent_id": "ann", "name": "Ann", "channels": channels})
+            await stand.log.append(AGENTS, 0, [Outgoing(b"acme|ann", value)])
+            stand.clock.at_ms += 1
+
+        async def ask(**fields: str) -> list[tuple[str, str | None] | None]:
+            item = {**ITEM, "direction": "outbound", **fields}
+            return faults(await stand.ask("json", signed("json", posted([ITEM, item]))))
+
+        assert await ask(agent_id="ann") == [None, None]
+        await agent("voice")
+        assert await ask(agent_id="ann") == [None, None]
+        stand.clock.at_ms += 5_000
+        assert await ask(agent_id="ann") == [None, ("agent_not_qualified", "agent_id")]
+        assert await ask(agent_id="bob") == [None, ("agent_unknown", "agent_id")]
+        assert await ask(agent_id="bob", direction="inbound") == [None, None]
+        assert await ask() == [None, None]
+        await agent("voice", "sms")
+        assert await ask(agent_id="ann") == [None, None]
+        await agent("voice")
+        stand.clock.at_ms += 5_000
+        stand.log.mute = True
+        assert await ask(agent_id="ann") == [None, None], "what cannot be known is intake's to refuse"
 
 
 async def test_a_list_that_is_too_long_or_of_another_tenant_is_not_taken_at_all() -> None:

@@ -21,6 +21,7 @@ SAMPLES = Path(os.environ.get("PAYLOADS", Path(__file__).parents[4] / "shared" /
 LINE = Line("acme", "asterisk", re.compile(r"\d{2,6}"), agents={AGENT: "thandi", OTHER_AGENT: "ben"})
 IN, OUT = ("inbound", CUSTOMER, OWN), ("outbound", AGENT, CUSTOMER)
 Machine = Asterisk | FreeSwitch
+_FINAL = {"ended", "missed", "failed", "cancelled"}
 
 
 def take(machine: Machine, events: Sequence[Event], *, at_ms: int = AT_MS) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ def test_the_switchs_own_time_is_taken() -> None:
 
 
 def row(leg: str, call: str, name: str, **more: str) -> Event:
-    return {"channel": name, "uniqueid": leg, "linkedid": call, "duration": "00:01:00", **more}
+    return {"channel": name, "uniqueid": leg, "linkedid": call, "channelstate": "6", "duration": "00:01:00", **more}
 
 
 _RUNNING = [
@@ -224,6 +225,67 @@ def test_freeswitch_lists_what_runs() -> None:
     assert steps(told) == [("a", "ringing", None), ("a", "answered", "thandi")]
     machine.begin_resume()
     assert steps(checked(machine.end_resume([], AT_MS + 90_000))) == [("a", "ended", None)]
+
+
+_WHOLE = [
+    *((Asterisk, session) for session in (
+        sw.INBOUND, sw.OUTBOUND, sw.CLICK_TO_CALL, sw.BLIND_TRANSFER, sw.ATTENDED_TRANSFER)),
+    *((FreeSwitch, session) for session in (
+        sw.ESL_INBOUND, sw.ESL_OUTBOUND, sw.ESL_CLICK_TO_CALL, sw.ESL_BLIND_TRANSFER, sw.ESL_ATTENDED_TRANSFER)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize(("kind", "session"), _WHOLE)
+def test_wherever_the_receiver_stops_and_starts_a_call_is_one_interaction(
+    kind: type[Machine], session: Sequence[Event], *, remembers: bool
+) -> None:
+    """Heard up to one event, and again from that or a later one on: nothing is told of a call that is not so."""
+    whole = by_call(take(kind(LINE), session))
+    for until in range(1, len(session) + 1):
+        for since in range(until, len(session) + 1):
+            first, then = kind(LINE), kind(LINE)
+            told = take(first, session[:until])
+            if remembers:
+                then.restore(orjson.loads(orjson.dumps(first.snapshot())))
+            then.begin_resume()
+            told += then.end_resume(sw.running_after(session[:since]), AT_MS + since * 1000)
+            told += take(then, session[since:], at_ms=AT_MS + since * 1000)
+            for call, events in by_call(checked(told)).items():
+                assert sides(events[0]) == sides(whole[call][0])
+                (*before, last), statuses = events, [fields["status"] for fields in whole[call]]
+                assert {fields["status"] for fields in before} <= set(statuses[:-1])
+                if remembers or last["status"] in _FINAL:
+                    assert last["status"] == statuses[-1] or (last["status"] in _FINAL and last["metadata"]["gap"])
+
+
+def by_call(told: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what assignment would take of it, by call: the same told again is not."""
+    calls: dict[str, list[dict[str, Any]]] = {}
+    for fields in told:
+        events = calls.setdefault(fields["interaction_id"], [])
+        if all((fields["status"], fields.get("event_id")) != (it["status"], it.get("event_id")) for it in events):
+            events.append(fields)
+    return calls
+
+
+def sides(fields: Mapping[str, Any]) -> tuple[object, object, object]:
+    return fields["direction"], fields["from"], fields["to"]
+
+
+def test_a_leg_whose_call_the_switch_does_not_tell_yet_is_its_calls_once_answered() -> None:
+    machine = FreeSwitch(LINE)
+    machine.begin_resume()
+    told = checked(machine.end_resume(sw.running_after(sw.ESL_OUTBOUND[:2]), AT_MS))
+    told += take(machine, sw.ESL_OUTBOUND[2:])
+    assert [step[:2] for step in steps(told)] == [("a", "ringing"), ("a", "answered"), ("a", "ended")]
+
+
+def test_a_record_that_comes_after_a_restart_says_nothing_new() -> None:
+    before, machine = Asterisk(LINE), Asterisk(LINE)
+    take(before, sw.ATTENDED_TRANSFER)
+    machine.restore(orjson.loads(orjson.dumps(before.snapshot())))
+    assert take(machine, [cdr("1", "ANSWERED"), cdr("6", "ANSWERED")]) == []
 
 
 def cdr(leg: str, disposition: str, **more: str) -> Event:

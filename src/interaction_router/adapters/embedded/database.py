@@ -1,10 +1,11 @@
 """The SQLite file, held by one process from opening to closing."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 
@@ -32,9 +33,11 @@ CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, unti
 CREATE INDEX IF NOT EXISTS score_order ON score (partition, name, score, member);
 """
 
+_OWNER_ONLY: Final = 0o600
+
 
 class EmbeddedDatabase:
-    """One SQLite connection, shared by the embedded log and the embedded tables.
+    """One SQLite connection, shared by the embedded log and the embedded tables; the file is its owner's alone to read.
 
     Statements run in the event loop itself and block it while they run: this is for a demo, a simulation and tests.
     What was acknowledged survives the death of the process; a power cut may take the last transactions.
@@ -48,12 +51,14 @@ class EmbeddedDatabase:
         """
         self._path = path
         try:
+            if path is not None:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, _OWNER_ONLY))
             self._connection = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, timeout=0, cached_statements=256
             )
             self._open()
-        except sqlite3.Error as error:
-            raise _opening(error, path) from error
+        except (sqlite3.Error, OSError) as error:
+            raise unopened(error, path) from error
 
     def _open(self) -> None:
         """Take the file's lock for good, then see that the schema is there."""
@@ -103,8 +108,8 @@ class EmbeddedDatabase:
                 raise
 
 
-def _opening(error: sqlite3.Error, path: Path | None) -> FatalError:
-    """Say why the file does not open."""
+def unopened(error: Exception, path: Path | None) -> FatalError:
+    """Say why the file does not open, or cannot be made."""
     if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return FatalError(
             "embedded_locked",

@@ -24,6 +24,7 @@ _INVALID = (errors.InvalidTopicError, errors.TopicAlreadyExistsError, errors.Inv
 _OWN_FAULTS = (errors.IllegalArgumentError, errors.IllegalStateError)
 
 _VERSION = "Use Kafka 3.1 or later; `interaction-router doctor` says what is missing."
+AWAY = "Check that the brokers run, and `kafka.bootstrap_servers`."
 APPLY = "Run `interaction-router topics apply`."
 
 
@@ -49,7 +50,7 @@ def translated(error: BaseException, subject: str) -> RouterError:
         return FatalError("topic_refused", f"Kafka refuses it ({name}): {subject}.")
     if isinstance(error, NotImplementedError):  # how aiokafka says that no version of a request is common to both
         return FatalError("kafka_version", f"The broker does not speak a request that is needed: {error}.", _VERSION)
-    return RetryableError("kafka_unavailable", f"Kafka does not answer ({name}): {subject}.")
+    return RetryableError("kafka_unavailable", f"Kafka does not answer ({name}): {subject}.", AWAY)
 
 
 @contextmanager

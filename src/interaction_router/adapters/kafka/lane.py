@@ -180,7 +180,7 @@ class Lane:
                 if self._closing:
                     raise _ClosedError from error
                 self._waiting.begin(self.name, error)
-                logger.info("partition_retried", extra={"lane": self.name, "code": error.code})
+                logger.debug("partition_retried", extra={"lane": self.name, "code": error.code})
                 await self._interruptibly(asyncio.sleep(pause_s * random.uniform(0.5, 1)))  # noqa: S311 - to spread
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.app.base import BootStrategy
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
+from mode.threads import ServiceThread, WorkerThread
 
 from interaction_router.adapters.kafka.client import ClientOptions
 from interaction_router.adapters.kafka.consumer import paced_consumer
@@ -45,6 +47,8 @@ POLL_LIMIT_MS = 3_600_000
 COMMIT_EVERY_S = 1.0
 CHECK_EVERY_S = 10.0
 """How often the broker is asked whether there are records that are not fetched."""
+LEAVE_S = 1.0
+"""How long the brokers may take to hear that a member leaves; its session ends by itself otherwise."""
 STOP_S = 3.0
 """How long the services of Faust may take to stop behind that; all of it together stays under 10 s."""
 
@@ -166,8 +170,18 @@ class FaustShell:
         return StageApp(duty, self._options)
 
 
+class _EndingThread(WorkerThread):
+    """A thread that ends with the process, whatever it waits for."""
+
+    def __init__(self, service: ServiceThread) -> None:
+        super().__init__(service)
+        self.daemon = True
+
+
 class BatchConsumerThread(AIOKafkaConsumerThread):
     """Faust's thread with aiokafka's consumer in it, so that heartbeats go on while a batch keeps the main loop busy."""
+
+    Worker = _EndingThread
 
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         """Return the consumer; Faust's own would take neither the client's options nor limits of bytes.
@@ -194,6 +208,16 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             check_crcs=False,  # TCP and the broker have checked; in Python it would cost as much as parsing
             isolation_level="read_uncommitted",
         )
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group.
+
+        The main loop stands still until the thread has ended, and aiokafka would wait for a broker that says nothing as
+        long as for any other answer.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await super().on_thread_stop()
 
     async def fetch(self, place: TopicPartition, limit: int) -> Sequence[Received]:
         """Return up to `limit` records of one partition."""
@@ -354,10 +378,15 @@ async def _position(consumer: aiokafka.AIOKafkaConsumer, place: TopicPartition) 
 
 
 async def _stop_all(apps: Sequence[StageApp]) -> None:
-    """Stop in reverse, and no longer than is allowed: what Faust leaves behind ends with the process."""
-    try:
-        async with asyncio.timeout(FINISH_S + COMMIT_LIMIT_S + STOP_S):
-            for app in reversed(apps):
-                await app.stop()
-    except TimeoutError:
+    """Stop, and no longer than is allowed: what Faust leaves behind ends with the process.
+
+    A time-out around a stop would not do: Faust's services pass over a cancellation, and go on.
+    """
+    stops = [asyncio.create_task(app.stop(), name=f"stop:{app.duty.role}") for app in reversed(apps)]
+    if not stops:
+        return
+    ended, left = await asyncio.wait(stops, timeout=FINISH_S + COMMIT_LIMIT_S + STOP_S)
+    if left:
         logger.warning("stop_cut_short")
+    for each in ended:
+        each.result()

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from interaction_router.adapters.certificates import tls_context
 from interaction_router.adapters.redis.errors import translated
-from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.settings import RedisSettings
 
 Argument: TypeAlias = str | bytes | int | float
@@ -116,7 +118,11 @@ class RedisClient:
 
 
 def open_client(settings: RedisSettings) -> RedisClient:
-    """Return a client that connects at its first call."""
+    """Return a client that connects at its first call.
+
+    Raises:
+        ConfigurationError: a certificate or key cannot be used.
+    """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
         "retry": Retry(NoBackoff(), 0),
@@ -130,10 +136,11 @@ def open_client(settings: RedisSettings) -> RedisClient:
         options["username"] = settings.username
     if settings.password is not None:
         options["password"] = settings.password.get_secret_value()
-    if url.startswith("rediss:"):
-        options |= _tls(settings)
     kind: type[Redis | RedisCluster] = RedisCluster if settings.cluster else Redis
-    return RedisClient(kind.from_url(url, **options))
+    client = kind.from_url(url, **options)
+    if url.startswith("rediss:"):
+        _secure(client, tls_context("redis", settings))
+    return RedisClient(client)
 
 
 def check_server(about: Mapping[str, Any], *, cluster: bool) -> None:
@@ -148,7 +155,7 @@ def check_server(about: Mapping[str, Any], *, cluster: bool) -> None:
         raise FatalError("redis_version", f"Redis is {version}.", "Use Redis 7.0 or later, or Valkey.")
     if bool(about.get("cluster_enabled")) is not cluster:
         cause = "Redis is no cluster." if cluster else "Redis is a cluster."
-        raise FatalError("redis_cluster", cause, f"Set `redis.cluster` to {'false' if cluster else 'true'}.")
+        raise ConfigurationError("redis_cluster", cause, f"Set `redis.cluster` to {'false' if cluster else 'true'}.")
     policy = about.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
         cause = f"Redis may drop rows when its memory is full: `maxmemory-policy` is {policy}."
@@ -158,13 +165,21 @@ def check_server(about: Mapping[str, Any], *, cluster: bool) -> None:
         raise RetryableError("redis_readonly", "Redis is a replica.", "Point `redis.url` at the primary.")
 
 
-def _tls(settings: RedisSettings) -> dict[str, Any]:
-    """Return the options of a TLS connection."""
-    return {
-        "ssl_cert_reqs": "required",
-        "ssl_check_hostname": settings.ssl_check_hostname,
-        "ssl_min_version": ssl.TLSVersion.TLSv1_2,
-        "ssl_ca_certs": None if settings.ssl_cafile is None else str(settings.ssl_cafile),
-        "ssl_certfile": None if settings.ssl_certfile is None else str(settings.ssl_certfile),
-        "ssl_keyfile": None if settings.ssl_keyfile is None else str(settings.ssl_keyfile),
-    }
+def _secure(client: "Redis | RedisCluster", context: ssl.SSLContext) -> None:
+    """Let every connection use the context.
+
+    redis-py would make one by itself that trusts the system's authorities besides those of `ssl_cafile`, and that asks
+    for a key's pass phrase on the terminal.
+    """
+
+    class Secured(SSLConnection):
+        def __init__(self, **options: Any) -> None:  # Any: redis-py's options of connections, of mixed types
+            super().__init__(**options)
+            self.ssl_context.context = context
+
+    if isinstance(client, Redis):
+        client.connection_pool.connection_class = Secured
+        return
+    client.connection_kwargs["connection_class"] = Secured
+    for node in client.startup_nodes:
+        node.connection_class = Secured

@@ -64,6 +64,8 @@ _REPLIES: dict[str, tuple[type[RouterError], str, str, str]] = {
     ),
 }
 
+AWAY = "Check that the server runs, and `redis.url`."
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -99,13 +101,13 @@ def _translate(error: Exception) -> RouterError:
             cause = f"The certificate of Redis is not trusted: {certificate}."
             return ConfigurationError("redis_tls", cause, "Check `redis.ssl_cafile`, and that it names this host.")
         case RedisConnectionError() | OSError():
-            return RetryableError("redis_unreachable", f"No connection to Redis: {text}.")
+            return RetryableError("redis_unreachable", f"No connection to Redis: {text.rstrip('.')}.", AWAY)
         case ClusterDownError() | SlotNotCoveredError() | ClusterError():
             return RetryableError("redis_cluster_down", "The cluster does not answer for the partition's slot now.")
         case RedisClusterException() if "Cluster mode is not enabled" in text:
-            return FatalError("redis_cluster", "Redis is no cluster.", "Set `redis.cluster` to false.")
+            return ConfigurationError("redis_cluster", "Redis is no cluster.", "Set `redis.cluster` to false.")
         case RedisClusterException() if "cannot be connected" in text:
-            return RetryableError("redis_unreachable", "No node of the cluster can be reached.")
+            return RetryableError("redis_unreachable", "No node of the cluster can be reached.", AWAY)
         case RedisClusterException():
             # Its nodes disagree about the slots, or some slots are with nobody: so it is amid a failover.
             return RetryableError("redis_cluster_down", "The cluster's nodes do not agree about its slots now.")

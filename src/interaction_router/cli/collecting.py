@@ -1,0 +1,14 @@
+"""How rarely a long-lived process looks for cycles: records and requests make none."""
+
+import gc
+from typing import Final
+
+_COLLECT_AFTER: Final = 100_000
+"""Allocations between two looks: each costs more than it frees, and keeps what is under way waiting."""
+
+
+def collect_rarely() -> None:
+    """Leave out of every later look what is there now."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)

@@ -1,0 +1,93 @@
+"""What the owner of a partition appends as time passes: all that is due, and of each partition whatever the others do."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
+from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.views import DUE, LOG, STATE, TENANTS, UPDATES, Views
+from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.messages import Retire, Tick
+from interaction_router.domain.rows import Policy
+from interaction_router.ports import Outgoing, Writes
+from interaction_router.wire.codec import decode_log_record
+from tests.faults.simulator import ManualClock
+
+MANY = 1_200
+DAY_MS = 86_400_000
+
+
+class HaltingLog(EmbeddedLog):
+    """A log with a partition that has no leader."""
+
+    leaderless: int | None = None
+
+    async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        if partition == self.leaderless:
+            raise RetryableError("kafka_unavailable", "The partition has no leader.")
+        return await super().append(stream, partition, records)
+
+
+class Owner:
+    """The owner of two partitions; nothing that it appends is decided."""
+
+    def __init__(self, log: HaltingLog, tables: EmbeddedTables, clock: ManualClock) -> None:
+        self.log = log
+        self.clock = clock
+        self._tables = tables
+        views = Views(namespace="router", partitions=2, lineage="a/b")
+        self.stage = AssignmentStage(log, tables, clock, views, policy=Policy(), cache_rows=100)
+
+    async def put(self, partition: int, name: str, members: Sequence[str]) -> None:
+        """Put members into a sorted set, of a time long ago."""
+        scores = {(name, member): 1.0 for member in members} | {(TENANTS, "acme"): 0.0}
+        await self._tables.apply(partition, after=-1, applied=-1, writes=Writes(scores=scores))
+
+    async def named(self, partition: int, kind: type[Tick | Retire]) -> list[str]:
+        """Return the conversations of all such records in the log."""
+        records = await self.log.read(LOG, partition, 0)
+        told = (decode_log_record(each.value or b"", each.headers, arrived_ms=0).message for each in records)
+        return [conversation for each in told if isinstance(each, kind) for conversation in each.conversations]
+
+
+@pytest.fixture
+async def owner() -> AsyncIterator[Owner]:
+    with EmbeddedDatabase() as database:
+        clock = ManualClock()
+        log, tables = HaltingLog(database, clock), EmbeddedTables(database)
+        for stream in (LOG, OUTCOMES, UPDATES, STATE):
+            await log.create(stream, 2)
+        owner = Owner(log, tables, clock)
+        for partition in range(2):
+            await owner.stage.committed(LOG, partition)
+        yield owner
+
+
+async def test_all_that_is_due_gets_a_tick_at_once(owner: Owner) -> None:
+    """A conversation closes within 5 s of its time, also where many of one moment were waiting; no tick names many."""
+    names = [f"{nth:04}" for nth in range(MANY)]
+    await owner.put(0, DUE, [f"acme/{each}" for each in names])
+    await owner.stage.tick()
+    assert sorted(await owner.named(0, Tick)) == names
+    assert (await owner.log.bounds(LOG, 0)).end > 1
+    await owner.stage.tick()
+    assert len(await owner.named(0, Tick)) == MANY, "those of a moment ago are on their way"
+
+
+async def test_all_whose_time_in_the_lists_is_over_are_named_at_once(owner: Owner) -> None:
+    names = [f"{nth:04}" for nth in range(MANY)]
+    await owner.put(0, "closed:acme", names)
+    await owner.stage.tick()
+    assert sorted(await owner.named(0, Retire)) == names
+
+
+async def test_a_partition_without_a_leader_holds_up_no_other(owner: Owner) -> None:
+    for partition in range(2):
+        await owner.put(partition, DUE, [f"acme/{partition}"])
+    owner.log.leaderless = 0
+    await owner.stage.tick()
+    assert [await owner.named(partition, Tick) for partition in range(2)] == [[], ["1"]]
