@@ -15,8 +15,8 @@ REST_WAIT_MS = 100
 """How long a broker may hold a fetch that finds nothing and leaves no partition out."""
 BUSY_WAIT_MS = 10
 """How long where it leaves some out: so long they may have to wait once what was fetched ahead is taken."""
-TAKE_S = 0.002
-"""How long the next fetch waits for what has come to be taken, so that it can be for all."""
+TAKE_S = 0.03
+"""How long the next fetch waits for what has come to be taken, so that it can be for all: shorter would be many more."""
 
 
 def paced_consumer(**options: Any) -> aiokafka.AIOKafkaConsumer:
