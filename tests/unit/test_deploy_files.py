@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from interaction_router.cli.invocation import Invocation
-from interaction_router.telemetry import METRICS, PREFIX, full_name
+from interaction_router.telemetry import METRICS, PREFIX, RECEIVER_METRICS, full_name
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -134,7 +134,7 @@ def test_every_panel_of_the_dashboard_asks_for_metrics_that_there_are() -> None:
 
 def _asks_for_what_is_there(expression: str) -> set[str]:
     """Check the metrics and labels of an expression; return the metrics, without what Prometheus adds to a name."""
-    told = {full_name(metric): metric for metric in METRICS}
+    told = {full_name(metric): metric for metric in (*METRICS, *RECEIVER_METRICS)}
     suffixed = {name + suffix: metric for name, metric in told.items() for suffix in ("_bucket", "_sum", "_count")}
     assert expression.count("(") == expression.count(")")
     found = set()
