@@ -249,7 +249,7 @@ async def test_a_recording_waits_for_redis(
         try:
             assert (await receiver.send("twilio", recording)).status == 200
             counted = (await receiver.ask("GET", "/metrics", {})).body
-            assert b"\ninteraction_router_spooled_records 1\n" in counted
+            assert b"\ninteraction_router_spooled_records 1.0\n" in counted
             receiver.kill()
         finally:
             redis_server.resume()
