@@ -28,7 +28,7 @@ def main() -> int:
 
 def _table(report: Report) -> str:
     lines = [
-        "recovery: seconds to the first update of a partition, since the fault, and since everything ran again",
+        "seconds that a partition was without an update at most; seconds to its first one since everything ran again",
         f"{'fault':22} {'times':>5} {'p50':>7} {'p99':>7} {'p50':>9} {'p99':>7}",
     ]
     lines += [

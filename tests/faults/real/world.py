@@ -36,10 +36,19 @@ _LOOK_S = 0.1
 
 @dataclass(slots=True)
 class Mark:
-    """A moment, and after how many seconds each partition of the updates grew first."""
+    """A moment: after how many seconds each partition of the updates grew first, and how long it rested at most since."""
 
     at_s: float
     firsts: dict[int, float] = field(default_factory=dict)
+    rests: dict[int, float] = field(default_factory=dict)
+    _lasts: dict[int, float] = field(default_factory=dict)
+
+    def grew(self, partition: int, now_s: float) -> None:
+        """Take note that a partition has grown."""
+        self.firsts.setdefault(partition, now_s - self.at_s)
+        rest = now_s - self._lasts.get(partition, self.at_s)
+        self.rests[partition] = max(rest, self.rests.get(partition, 0.0))
+        self._lasts[partition] = now_s
 
 
 class World:
@@ -161,7 +170,7 @@ class World:
                     if end > self._ends[partition]:
                         self._ends[partition] = end
                         for mark in self._marks:
-                            mark.firsts.setdefault(partition, time.monotonic() - mark.at_s)
+                            mark.grew(partition, time.monotonic())
             await asyncio.sleep(_LOOK_S)
 
     def log(self) -> KafkaLog:
@@ -170,21 +179,25 @@ class World:
             self._log = KafkaLog(client_options(self.past_the_proxies.kafka), self.past_the_proxies.namespace)
         return self._log
 
-    def mark(self) -> "Mark":
+    def mark(self) -> Mark:
         """Note from now on when each partition of the updates grows next."""
         mark = Mark(time.monotonic())
         self._marks.append(mark)
         return mark
 
-    async def reached(self, mark: "Mark", *, within_s: float) -> list[float]:
-        """Return for each partition after how many seconds it grew, `within_s` where it did not, and forget the mark."""
+    async def reached(self, mark: Mark, *, within_s: float) -> list[float]:
+        """Return for each partition after how many seconds it grew, `within_s` where it did not."""
 
         async def all_grew() -> bool:
             return len(mark.firsts) == PARTITIONS or time.monotonic() > mark.at_s + within_s
 
         await until(all_grew, within_s=within_s + 1)
-        self._marks.remove(mark)
         return [mark.firsts.get(partition, within_s) for partition in range(PARTITIONS)]
+
+    def rests(self, mark: Mark) -> list[float]:
+        """Return for how long each partition rested at most since the mark, and forget all marks."""
+        self._marks.clear()
+        return [mark.rests.get(partition, time.monotonic() - mark.at_s) for partition in range(PARTITIONS)]
 
     def brokers_be(self, mood: Mood) -> None:
         """Change the mood of the ways to all brokers."""
