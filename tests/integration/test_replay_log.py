@@ -1,5 +1,6 @@
 """`replay log` on a real broker: the log of workers that were killed, into a router with twice the partitions."""
 
+import asyncio
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -209,3 +210,18 @@ async def test_a_router_that_is_not_whole_does_not_start(
         assert await standing_of(running.settings) == "unfinished"
         with pytest.raises(FatalError, match="topic_missing"):
             await check_topics(log, running.settings.channels)
+
+
+async def test_what_a_worker_asks_for_there_makes_no_whole_router_of_it(
+    broker: Broker, namespace: str, tmp_path: Path
+) -> None:
+    """The error of the worker names `topics apply`; the log that it would start on is without its end."""
+    servers = {"bootstrap": broker.bootstrap, "redis_url": "redis://127.0.0.1:1/0"}
+    await Running(**servers, namespace=f"{namespace}a", folder=tmp_path).apply_topics()
+    running = Running(**servers, namespace=namespace, folder=tmp_path, INPUTS_NAMESPACE=f"{namespace}a")
+    async with second_log(running.settings):
+        pass
+    apply = running.run("topics", "apply")
+    assert await asyncio.to_thread(apply.process.wait, 60) == 1
+    assert "replay_unfinished" in apply.errors.read_text()
+    assert await standing_of(running.settings) == "unfinished"

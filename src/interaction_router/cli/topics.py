@@ -10,6 +10,7 @@ from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.storage import data_option
+from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
     from interaction_router.adapters.kafka.topics import Applied, Difference, TopicPlan
@@ -38,6 +39,8 @@ def apply(invocation: Invocation, *, dry_run: bool) -> int:
     Partitions of a topic that is fixed are never changed. Exits with 1 where something is left that it may not change.
     """
     settings = invocation.settings()
+    if not dry_run:
+        _refuse_unfinished(settings)
 
     async def work(topics: "Topics", plans: "Sequence[TopicPlan]") -> "tuple[Sequence[Difference], Applied | None]":
         found = await topics.diff(plans)
@@ -121,6 +124,15 @@ def _with_topics(
             return await work(topics, _plans(settings))
 
     return asyncio.run(done())
+
+
+def _refuse_unfinished(settings: "Settings") -> None:
+    """Make no whole router of one that a replay has begun: its log is without its end, and workers would start on it."""
+    from interaction_router.bootstrap.replay import standing_of  # noqa: PLC0415 - `--help` needs no clients
+
+    if settings.inputs_namespace is not None and asyncio.run(standing_of(settings)) == "unfinished":
+        cause = f"A replay into {settings.namespace} has begun and not ended."
+        raise FatalError("replay_unfinished", cause, "Replay into it again with --anew.")
 
 
 def _deed(settings: "Settings", difference: "Difference") -> str:
