@@ -143,8 +143,7 @@ class Ownership:
         outcomes = await self._write_outcomes()
         observer.decided(outcomes)
         await observer.reached("outcomes_acknowledged", at)
-        updates, letters = self._views.updates(self.partition, outcomes)
-        await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
+        await self._tell(outcomes)
         await observer.reached("updates_acknowledged", at)
         await append_batches(self._log, (LOG, self._views.sends(self.partition, outcomes)))
         await observer.reached("sends_acknowledged", at)
@@ -186,6 +185,10 @@ class Ownership:
         self._expected, self._outcome = at, at - 1
         self._doubted.clear()  # nobody else has decided since what was written before
         return outcomes
+
+    async def _tell(self, outcomes: Sequence[Outcome]) -> None:
+        updates, letters = self._views.updates(self.partition, outcomes)
+        await append_batches(self._log, (UPDATES, updates), (DEAD_LETTERS, letters))
 
     async def _apply(self, outcomes: Sequence[Outcome]) -> None:
         last = outcomes[-1].offset

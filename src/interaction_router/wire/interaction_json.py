@@ -6,25 +6,25 @@ import orjson
 
 from interaction_router.domain.interactions import Interaction
 from interaction_router.wire.times import spell_time, spelt_time_ms
+from interaction_router.wire.trimming import trimmed
 
 
 def write_interaction(interaction: Interaction) -> bytes:
     """Return the JSON; `text` is always there, the other carried fields where they were given."""
-    return orjson.dumps(
-        {
-            "interaction_id": interaction.interaction_id,
-            "channel": interaction.channel,
-            "direction": interaction.direction,
-            "status": interaction.status,
-            "occurred_at": spell_time(interaction.occurred_at_ms),
-            "from": interaction.sender,
-            "to": interaction.recipients,
-            "agent_id": interaction.agent_id,
-            "text": None,
-            "flags": interaction.flags,
-            **interaction.details,
-        }
-    )
+    fields = {
+        "interaction_id": interaction.interaction_id,
+        "channel": interaction.channel,
+        "direction": interaction.direction,
+        "status": interaction.status,
+        "occurred_at": spell_time(interaction.occurred_at_ms),
+        "from": interaction.sender,
+        "to": interaction.recipients,
+        "agent_id": interaction.agent_id,
+        "text": None,
+        "flags": interaction.flags,
+        **interaction.details,
+    }
+    return trimmed(orjson.dumps(fields))
 
 
 def read_interaction(fields: dict[str, Any]) -> Interaction:  # Any: JSON that this module wrote

@@ -15,6 +15,7 @@ import orjson
 
 from interaction_router.domain.interactions import Interaction
 from interaction_router.wire.interaction_json import interaction_json, read_interaction
+from interaction_router.wire.trimming import trimmed
 
 # Any throughout: what JSON holds, and what a type made of it, is known to the caller alone.
 Reader = Callable[[Any], Any]
@@ -48,7 +49,7 @@ class Tags:
 
 def dumps(value: object) -> bytes:
     """Return the JSON of an object of what this module and orjson know."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    return trimmed(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS))
 
 
 def _plain(value: object) -> object:

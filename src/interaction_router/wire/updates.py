@@ -32,6 +32,7 @@ from interaction_router.domain.rows import Conversation
 from interaction_router.ports import Outgoing
 from interaction_router.wire.interaction_json import interaction_json
 from interaction_router.wire.times import spell_time
+from interaction_router.wire.trimming import trimmed
 
 LOG_STREAM: Final = "internal.log"
 DeadLetterStage: TypeAlias = Literal["intake", "assignment", "receive"]
@@ -131,24 +132,22 @@ def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
     tenant, at, topic, (_, partition, offset), last_headers = occasion
     update = update_id(conversation_id, seq)
     kind, own = _particulars(event)
-    value = orjson.dumps(
-        {
-            "type": kind,
-            "id": update,
-            "tenant": tenant,
-            "conversation_id": conversation_id,
-            "seq": seq,
-            "at": at,
-            "contact_id": contact_id,
-            "endpoint": endpoint,
-            "status": status,
-            **own,
-            "cause": {"topic": topic, "partition": partition, "offset": offset, "rule": rule},
-        }
-    )
+    fields = {
+        "type": kind,
+        "id": update,
+        "tenant": tenant,
+        "conversation_id": conversation_id,
+        "seq": seq,
+        "at": at,
+        "contact_id": contact_id,
+        "endpoint": endpoint,
+        "status": status,
+        **own,
+        "cause": {"topic": topic, "partition": partition, "offset": offset, "rule": rule},
+    }
     key = conversation_id.encode()
     headers = (_SPEC_VERSION, ("ce_id", update.encode()), _TYPE_HEADERS[kind], ("ce_subject", key), *last_headers)
-    return Update(conversation_id, key, value, headers)
+    return Update(conversation_id, key, trimmed(orjson.dumps(fields)), headers)
 
 
 def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
@@ -192,7 +191,7 @@ def _of_contact(kind: str, contact_id: str, own: dict[str, str], rule: str, occa
         _TYPE_HEADERS[kind],
         *occasion.last_headers,
     )
-    return Update(None, f"{tenant}|{contact_id}".encode(), orjson.dumps(fields), headers)
+    return Update(None, f"{tenant}|{contact_id}".encode(), trimmed(orjson.dumps(fields)), headers)
 
 
 def state_record(conversation: Conversation) -> Outgoing:
@@ -201,24 +200,22 @@ def state_record(conversation: Conversation) -> Outgoing:
     if conversation.status == "erased":
         return Outgoing(key, None)
     last_ms, closed_ms = conversation.last_interaction_at_ms, conversation.closed_at_ms
-    value = orjson.dumps(
-        {
-            "tenant": conversation.tenant,
-            "conversation_id": conversation.conversation_id,
-            "seq": conversation.seq,
-            "status": conversation.status,
-            "contact_id": conversation.contact_id,
-            "endpoint": conversation.endpoint,
-            "opened_at": spell_time(conversation.opened_at_ms),
-            "closed_at": None if closed_ms is None else spell_time(closed_ms),
-            "close_reason": conversation.close_reason,
-            "previous_conversation_id": conversation.previous,
-            "interaction_count": conversation.interaction_count,
-            "channels": conversation.channels,
-            "last_interaction_at": None if last_ms is None else spell_time(last_ms),
-        }
-    )
-    return Outgoing(key, value)
+    fields = {
+        "tenant": conversation.tenant,
+        "conversation_id": conversation.conversation_id,
+        "seq": conversation.seq,
+        "status": conversation.status,
+        "contact_id": conversation.contact_id,
+        "endpoint": conversation.endpoint,
+        "opened_at": spell_time(conversation.opened_at_ms),
+        "closed_at": None if closed_ms is None else spell_time(closed_ms),
+        "close_reason": conversation.close_reason,
+        "previous_conversation_id": conversation.previous,
+        "interaction_count": conversation.interaction_count,
+        "channels": conversation.channels,
+        "last_interaction_at": None if last_ms is None else spell_time(last_ms),
+    }
+    return Outgoing(key, trimmed(orjson.dumps(fields)))
 
 
 def refusal_of(error: RejectedError) -> Refusal:
