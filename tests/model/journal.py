@@ -17,7 +17,6 @@ class Journal:
     def __init__(self) -> None:
         """Start at the beginning of time."""
         self.now_ms = 0
-        self._closes = 0
         self._updates: list[Update] = []
 
     def begin(self, *, at_ms: int) -> None:
@@ -32,9 +31,7 @@ class Journal:
     def close(self, conversation: Conversation, reason: str, *, into: Conversation | None = None) -> None:
         """Close the conversation, for good, and say so."""
         assert conversation.is_open
-        self._closes += 1
         conversation.is_open = False
-        conversation.close_order = self._closes
         conversation.closed_at_ms = self.now_ms
         conversation.close_reason = reason
         self.say(conversation, "conversation.closed", rule=reason, reason=reason, into=into)

@@ -31,12 +31,12 @@ def unlinked_of(
 def latest_closed_of(conversations: Sequence[Conversation], contact: Contact) -> Conversation | None:
     """Find what rule 2 calls previous: the last open one, else the history closed last."""
     # Reading: within one life of the contact, so nothing from before a deletion counts; a link
-    # by hand makes history just as a save does; of two closed by one tick the later opened one.
+    # by hand makes history just as a save does; of two closed by one tick the one linked last.
     closed = [
-        (each.was_contacts_open_one, each.close_order, each)
+        (each.was_contacts_open_one, each.closed_at_ms, each.linked_order, each)
         for each in conversations
         if each.contact is contact
-        and each.close_order is not None
+        and each.closed_at_ms is not None
         and each.close_reason not in {"superseded", "merged"}
     ]
-    return max(closed, key=lambda each: each[:2])[2] if closed else None
+    return max(closed, key=lambda each: each[:3])[3] if closed else None

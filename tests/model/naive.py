@@ -51,6 +51,7 @@ class NaiveRouter:
         self._tenants: defaultdict[str, Tenant] = defaultdict(Tenant)
         self._journal = Journal()
         self._aimed: dict[str, int] = {}
+        self._links = 0
 
     def step(self, step: Step, *, at_ms: int) -> StepResult:
         """Do one step; log time never goes back. Idle conversations close on `Tick` alone."""
@@ -158,6 +159,7 @@ class NaiveRouter:
             opened_at_ms=self._journal.now_ms,
             previous=previous,
             was_contacts_open_one=contact is not None,
+            linked_order=self._linked(),
         )
         self._conversations.append(conversation)
         rule = "opened_unlinked" if contact is None else "opened_for_contact"
@@ -231,8 +233,13 @@ class NaiveRouter:
         if survivor in conversations:
             self._attach(survivor, contact, by=by)
 
+    def _linked(self) -> int:
+        self._links += 1
+        return self._links
+
     def _attach(self, conversation: Conversation, contact: Contact, *, by: Literal["save", "hand", "merge"]) -> None:
         conversation.contact = contact
+        conversation.linked_order = self._linked()
         conversation.was_contacts_open_one = conversation.is_open
         # Reading: a conversation linked by hand stays so when a merge links it once more.
         conversation.linked_by_hand = by == "hand" or (by == "merge" and conversation.linked_by_hand)

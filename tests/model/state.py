@@ -94,10 +94,10 @@ class Conversation:
     previous: Conversation | None
     seq: int = 0
     is_open: bool = True
-    close_order: int | None = None
     closed_at_ms: int | None = None
     close_reason: str | None = None
     was_contacts_open_one: bool = False
+    linked_order: int = 0
     linked_by_hand: bool = False
     erased: bool = False
     interactions: list[Interaction] = field(default_factory=list)
