@@ -1,7 +1,10 @@
-"""Sessions with telephone switches, composed from the fields that they document."""
+"""Sessions with telephone switches: recorded, or composed from the fields that they document."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from interaction_router.channels.unsent import events_of
 
 Event = Mapping[str, str]
 AT_MS = 1_795_335_330_000
@@ -185,6 +188,11 @@ ESL_ATTENDED_TRANSFER: Sequence[Event] = (
 )
 
 
+def recorded(name: str) -> Sequence[Event]:
+    """Return what a real switch said, but for the fields that nobody reads."""
+    return [*events_of((Path(__file__).parent / "sessions" / f"{name}.txt").read_bytes())]
+
+
 def running_after(events: Sequence[Event]) -> list[Event]:
     """Return what a switch lists once the events have been."""
     return _legs_after(events) if "event-name" in events[0] else _channels_after(events)
@@ -206,6 +214,12 @@ def _channels_after(events: Iterable[Event]) -> list[Event]:
                 rows[leg]["channelstate"] = "6"
             case "BridgeEnter":
                 rows[leg] |= {"bridgeid": event["bridgeuniqueid"], "linkedid": event["linkedid"]}
+                together = [row for row in rows.values() if row.get("bridgeid") == event["bridgeuniqueid"]]
+                oldest = min(
+                    (row["linkedid"] for row in together), key=lambda it: [int(part) for part in it.split(".")]
+                )
+                for row in together:
+                    row["linkedid"] = oldest
             case "BridgeLeave":
                 rows[leg].pop("bridgeid", None)
             case "Hangup":
