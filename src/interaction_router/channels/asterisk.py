@@ -106,12 +106,12 @@ class Asterisk:
         return self._calls.end_resume(legs, at_ms=received_at_ms)
 
     def _follow(self, event: Event, at_ms: int) -> list[JsonObject]:
-        """Channels that come together get the oldest one's `Linkedid`: the call goes on as that."""
+        """Channels that come together get the oldest one's `Linkedid`: the call goes on as that, mostly."""
         told: list[JsonObject] = []
         for side in ("", "dest"):
             leg_id, call_id = event.get(f"{side}uniqueid", ""), usable(event.get(f"{side}linkedid"))
             before = self._calls.call_of(leg_id)
-            if call_id is not None and before is not None and _older(before, call_id) == call_id:
+            if call_id is not None and before is not None and self._goes_on(before, call_id) == call_id:
                 told += self._calls.join(call_id, leg_id, at_ms=at_ms)
         return told
 
@@ -200,10 +200,18 @@ class Asterisk:
         return []
 
     def _come_together(self, bridge: str, at_ms: int) -> list[JsonObject]:
-        """Channels in a bridge get the oldest one's `Linkedid`, but nothing says so until the next event of each."""
+        """Channels in a bridge are one call from now on, but nothing says so until the next event of each."""
         calls = {leg: call for leg in self._bridges[bridge] if (call := self._calls.call_of(leg)) is not None}
-        oldest = reduce(_older, calls.values())
-        return [fields for leg in calls for fields in self._calls.join(oldest, leg, at_ms=at_ms)]
+        call_id = reduce(self._goes_on, calls.values())
+        return [fields for leg in calls for fields in self._calls.join(call_id, leg, at_ms=at_ms)]
+
+    def _goes_on(self, one: str, other: str) -> str:
+        """Return which of two calls that come together goes on.
+
+        The switch takes the older `Linkedid`. Where that is a call of agents among themselves, the customer's goes on.
+        """
+        customers = [call for call in (one, other) if self._calls.is_a_customers(call)]
+        return customers[0] if len(customers) == 1 else _older(one, other)
 
     def _connected(self, bridge: str) -> list[str]:
         """Return who is in a bridge, and in those that Local channels join to it."""
@@ -284,7 +292,9 @@ class Asterisk:
         leg_id = usable(row.get("uniqueid"))
         if leg_id is None:
             return None
-        call_id = usable(row.get("linkedid")) or self._calls.call_of(leg_id) or leg_id
+        before = self._calls.call_of(leg_id)
+        linked_id = usable(row.get("linkedid")) or before or leg_id
+        call_id = self._goes_on(before or linked_id, linked_id)
         found = _DURATION.fullmatch(row.get("duration", ""))
         seconds = (
             sum(int(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0

@@ -109,6 +109,13 @@ class Calls:
         call = self._calls.get(self._legs.get(leg_id, ""))
         return None if call is None else call.legs.get(leg_id)
 
+    def is_a_customers(self, call_id: str) -> bool:
+        """Return whether a call that has been told is one with somebody outside."""
+        call = self._calls.get(call_id)
+        if call is None or call.direction is None:
+            return False
+        return call.direction == "outbound" or not self._line.is_internal(call.caller)
+
     def leg(self, call_id: str, leg_id: str, *, at_ms: int, number: str | None = None) -> list[JsonObject]:
         """A leg is part of a call, by a transfer perhaps of another one than before."""
         told = self._leave(leg_id, at_ms) if self._legs.get(leg_id, call_id) != call_id else []

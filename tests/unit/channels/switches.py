@@ -36,7 +36,7 @@ def dial_end(leg: str, to: str, call: str, name: str, status: str) -> Event:
 
 
 def enters(leg: str, call: str, bridge: str, name: str = "PJSIP/x-1") -> Event:
-    return ami("BridgeEnter", Uniqueid=leg, Linkedid=call, BridgeUniqueid=bridge, Channel=name)
+    return ami("BridgeEnter", Uniqueid=leg, Linkedid=call, BridgeUniqueid=bridge, BridgeType="basic", Channel=name)
 
 
 def leaves(leg: str, call: str, bridge: str) -> Event:
@@ -108,6 +108,30 @@ ATTENDED_TRANSFER: Sequence[Event] = (
     hangup("2", "1"),
     hangup("6", "1"),
     hangup("1", "1"),
+)
+# The customer calls an agent who has asked a colleague before, and is handed on to that colleague.
+CONSULTED_BEFORE: Sequence[Event] = (
+    channel("1", "1", "PJSIP/101-00000001", state="4", caller=AGENT, exten=OTHER_AGENT),
+    channel("2", "1", "PJSIP/102-00000002"),
+    dial("1", "2", "1", "PJSIP/102-00000002"),
+    dial_end("1", "2", "1", "PJSIP/102-00000002", "ANSWER"),
+    enters("2", "1", "a"),
+    enters("1", "1", "a"),
+    channel("3", "3", "PJSIP/carrier-00000003", state="4", caller=CUSTOMER, exten=OWN),
+    channel("4", "3", "PJSIP/101-00000004"),
+    dial("3", "4", "3", "PJSIP/101-00000004"),
+    dial_end("3", "4", "3", "PJSIP/101-00000004", "ANSWER"),
+    enters("4", "3", "b"),
+    enters("3", "3", "b"),
+    leaves("3", "3", "b"),
+    leaves("1", "1", "a"),
+    enters("3", "1", "a"),
+    ami("AttendedTransfer", OrigTransfererUniqueid="4", OrigTransfererLinkedid="3", Result="Success"),
+    leaves("4", "3", "b"),
+    hangup("1", "1"),
+    hangup("4", "3"),
+    hangup("2", "1"),
+    hangup("3", "1"),
 )
 
 

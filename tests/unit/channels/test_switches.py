@@ -111,6 +111,21 @@ def test_a_call_is_answered_by_who_picks_it_up_elsewhere() -> None:
     assert picking[-1]["metadata"]["joined"] == customers[0]["interaction_id"]
 
 
+@pytest.mark.parametrize("killed_at", range(len(sw.CONSULTED_BEFORE)))
+def test_a_customers_call_goes_on_where_it_comes_to_an_older_one_of_agents(killed_at: int) -> None:
+    session, machine = sw.CONSULTED_BEFORE, Asterisk(LINE)
+    told = take(machine, session[:killed_at])
+    again = Asterisk(LINE)
+    again.restore(orjson.loads(orjson.dumps(machine.snapshot())))
+    again.begin_resume()
+    told += again.end_resume(sw.running_after(session[:killed_at]) if killed_at else [], AT_MS)
+    told += take(again, session[killed_at:])
+    assert {call: [step[1:] for step in steps(events)] for call, events in by_call(checked(told)).items()} == {
+        "1": [("ringing", None), ("answered", "ben"), ("ended", None)],
+        "3": [("ringing", None), ("answered", "thandi"), ("answered", "ben"), ("ended", None)],
+    }
+
+
 def test_of_an_outbound_call_that_is_handed_on_the_last_agent_is_told() -> None:
     session = [
         *sw.OUTBOUND[:4],
