@@ -1,6 +1,7 @@
 """A company's Asterisk, and another one that is everything outside of it: its carrier, its phones, and all customers.
 
-Extensions of three digits are phones: 1.. answer, 2.. ring for ever, 3.. are busy; 199 shows the company's number.
+Extensions of three digits are phones: 1.. answer, 2.. ring for ever, but 202 for a second, 3.. are busy; 199 shows the
+company's number.
 """
 
 import asyncio
@@ -18,25 +19,25 @@ OWN: Final = "0110000"
 SECRET: Final = "s3cret"
 _PATIENCE_S: Final = 30.0
 _DOCS: Final = Path(__file__).parents[2] / "docs" / "mail-and-telephony.md"
-_PHONES: Final = [f"{group}{number:02}" for group in "123" for number in range(1, 21)] + ["199"]
+_PHONES: Final = [f"{group}{number:02}" for group in "123" for number in range(1, 22)] + ["199"]
 
 Event = Mapping[str, str]
 
 _DIALPLAN: Final = f"""\
 [carrier]
-exten => _{OWN}XXX,1,Dial(PJSIP/${{EXTEN:-3}},2,tT)
- same => n,Hangup()
-exten => {OWN}901,1,Queue(both,tT,,,10)
+exten => _{OWN}XXX,1,Dial(PJSIP/${{EXTEN:-3}},30,tT)
+exten => {OWN}202,1,Dial(PJSIP/202,1)
+exten => {OWN}901,1,Queue(both,tT,,,30)
  same => n,Hangup()
 exten => {OWN}902,1,Answer()
  same => n,Wait(0.2)
- same => n,Queue(joined,tT,,,10)
+ same => n,Queue(joined,tT,,,30)
 exten => {OWN}903,1,Answer()
  same => n,Wait(0.2)
  same => n,Hangup()
 [phones]
-exten => _XXX,1,Dial(PJSIP/${{EXTEN}},10,tT)
-exten => _08X.,1,Dial(PJSIP/${{EXTEN}}@carrier,10,tT)
+exten => _XXX,1,Dial(PJSIP/${{EXTEN}},30,tT)
+exten => _08X.,1,Dial(PJSIP/${{EXTEN}}@carrier,30,tT)
 exten => _*8XXX,1,PickupChan(PJSIP/${{EXTEN:2}})
 """
 _QUEUES: Final = """\
@@ -63,6 +64,8 @@ exten => 0825550001,1,Ringing()
 exten => 0825550002,1,Busy()
 exten => 0825550003,1,Congestion()
 exten => 0825550004,1,Hangup(1)
+exten => answer,1,Answer()
+ same => n,Milliwatt()
 [hands-on]
 exten => _X.,1,Transfer(PJSIP/sip:${{EXTEN}}@{at})
  same => n,Wait(60)
@@ -201,6 +204,11 @@ class People:
     async def dial(self, phone: str, number: str) -> None:
         """Somebody takes up a phone and dials."""
         await self.call(number, phone, through=phone)
+
+    async def answers(self, number: str) -> None:
+        """Somebody answers who would not have by themselves."""
+        line = await self.outside.until("Newchannel", exten=number)
+        await self.outside.act("Redirect", Channel=line["channel"], Context="called", Exten="answer", Priority="1")
 
     async def rings(self, phone: str) -> str:
         """Return the company's channel to a phone, once there is one."""

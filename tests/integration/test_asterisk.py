@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import pytest
 import trustme
 
+from interaction_router.wire.interactions import parse_interaction
 from tests.integration.receivers import Receiver, raw_records
 from tests.integration.running import Running, until
 from tests.integration.telephones import OWN, SECRET, People, Telephones
@@ -21,7 +23,7 @@ from tests.servers.addresses import free_port
 from tests.servers.proxy import Proxy
 
 FINAL: Final = {"ended", "missed", "failed", "cancelled"}
-REACHED, RINGS, BUSY, CONGESTED, NOBODYS = (f"082555000{number}" for number in range(5))
+RINGS, BUSY, CONGESTED, NOBODYS = (f"082555000{number}" for number in range(1, 5))
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,10 @@ async def dialled_and_busy(people: People, customer: str) -> None:
     await people.dial("117", customer)
 
 
+async def dialled_and_congested(people: People, customer: str) -> None:
+    await people.dial("121", customer)
+
+
 async def dialled_and_nobodys_number(people: People, customer: str) -> None:
     await people.dial("118", customer)
 
@@ -196,6 +202,7 @@ OUTBOUND: Final[Sequence[tuple[Call, str, str, Sequence[str]]]] = [
     (dialled, "114", "0825551114", ["ringing", "answered", "ended"]),
     (dialled_in_the_companys_name, "199", "0825551199", ["ringing", "answered", "ended"]),
     (dialled_and_busy, "117", BUSY, ["ringing", "missed"]),
+    (dialled_and_congested, "121", CONGESTED, ["ringing", "failed"]),
     (dialled_and_nobodys_number, "118", NOBODYS, ["ringing", "failed"]),
     (dialled_and_given_up, "119", RINGS, ["ringing", "cancelled"]),
     (clicked, "120", "0825551120", ["ringing", "answered", "ended"]),
@@ -227,6 +234,8 @@ async def test_calls(broker: Broker, namespace: str, tmp_path: Path, telephones:
     for events in told.values():
         assert len({(each["direction"], each["from"], each["to"]) for each in events}) == 1
         assert ("duration_s" in events[-1]) == (events[-1]["status"] == "ended")
+        for each in events:
+            parse_interaction(orjson.dumps(each), channel_of_topic="voice")
         times = [each["occurred_at"] for each in events]
         assert times == sorted(times)
     handed = {events[-1].get("metadata", {}).get("transfer") for events in told.values()}
@@ -265,9 +274,10 @@ async def test_a_call_is_answered_while_the_connection_is_cut(
     await proxy.start()
     try:
         async with heard(broker, namespace, tmp_path, port) as at, telephones.people() as people:
-            await people.dial("101", "0825551101")
+            await people.dial("101", RINGS)
             await at.until_told(1)
             proxy.be("cut")
+            await people.answers(RINGS)
             await people.talks("101")
             proxy.be("well")
             await at.until_told(2)
@@ -334,7 +344,7 @@ class Heard:
         self._folder = folder
         of = {
             "HOST": "127.0.0.1", "PORT": str(port), "USERNAME": "router", "SECRET": SECRET, "INTERNAL_CALLS": "false",
-            **{f"AGENTS__{agent}": f"a{agent}" for agent in (*map(str, range(101, 121)), "199")}, **settings,
+            **{f"AGENTS__{agent}": f"a{agent}" for agent in (*map(str, range(101, 122)), "199")}, **settings,
         }  # fmt: skip
         self._settings = {f"TENANTS__ACME__AMI__{name}": value for name, value in of.items()}
 
