@@ -43,6 +43,9 @@ _DISPOSITIONS: Final[Mapping[str, str]] = {
     "FAILED": "failed",
     "CONGESTION": "failed",
 }
+_RECORD_WAITS_MS: Final = 10_000
+"""The switch's records do not wait in line behind its other events: under load they are ahead of them."""
+_RECORDS_LIMIT: Final = 1_000
 _BRIDGES_LIMIT: Final = 20_000
 _TALKING: Final = 2
 _AGE: Final = re.compile(r"(?:.*-)?(\d{1,10})(?:\.(\d{1,10}))?", re.ASCII)
@@ -62,6 +65,8 @@ class Asterisk:
         self._joints: dict[str, str] = {}
         """The bridges of halves of Local channels, by their names."""
         self._halves: dict[str, str] = {}
+        self._records: dict[str, tuple[Event, int, int]] = {}
+        """Records of calls that were not seen, with the switch's time and ours."""
         self._handlers: Mapping[str, Handler] = {
             "newchannel": self._new_channel,
             "dial": self._old_dial,
@@ -73,14 +78,15 @@ class Asterisk:
             "blindtransfer": self._blind_transfer,
             "attendedtransfer": self._attended_transfer,
             "hangup": self._hang_up,
-            "cdr": self._cdr,
         }
 
     def take(self, event: Event, received_at_ms: int) -> list[JsonObject]:
-        """Return what an event tells."""
-        at_ms = _at_ms(event, received_at_ms)
-        told = self._follow(event, at_ms)
-        handle = self._handlers.get(event.get("event", "").lower())
+        """Return what an event tells; anything that the switch says tells how late it is."""
+        at_ms, kind = _at_ms(event, received_at_ms), event.get("event", "").lower()
+        told = self._by_records(received_at_ms) + self._follow(event, at_ms)
+        if kind == "cdr":
+            self._keep_record(event, at_ms, received_at_ms)
+        handle = self._handlers.get(kind)
         return told if handle is None else told + handle(event, at_ms)
 
     def snapshot(self) -> JsonObject:
@@ -259,27 +265,44 @@ class Asterisk:
         words = usable(f"{cause} {event.get('cause-txt', '')}")
         return self._calls.hang_up(event.get("uniqueid", ""), at_ms=at_ms, failure=failure, cause=words)
 
-    def _cdr(self, event: Event, at_ms: int) -> list[JsonObject]:
-        """Tell a call from its record alone, where no channel of it was seen.
+    def _keep_record(self, event: Event, at_ms: int, received_at_ms: int) -> None:
+        """Keep the record of a call of which no channel was seen: it may be ahead of them, and one of several.
 
-        There is a record for each two that talk; `LinkedID`, which the switch has to be told to give, says of which call.
+        There is one for each two that talk; `LinkedID`, which the switch has to be told to give, says of which call.
         """
-        leg_id = usable(event.get("linkedid")) or usable(event.get("uniqueid"))
-        status = _DISPOSITIONS.get(event.get("disposition", "").upper())
-        seen = self._calls.knows(leg_id or "") or self._calls.knows(event.get("uniqueid", ""))
-        if leg_id is None or status is None or seen or _is_local(event.get("channel")):
-            return []
-        seconds = event.get("billableseconds", "")
-        talked_ms = int(seconds) * 1000 if status == "ended" and re.fullmatch(r"\d{1,7}", seconds, re.ASCII) else 0
-        told = self._calls.leg(leg_id, leg_id, at_ms=at_ms)
+        call_id = usable(event.get("linkedid")) or usable(event.get("uniqueid"))
+        became = _DISPOSITIONS.get(event.get("disposition", "").upper())
+        if call_id is None or became is None or self._is_known(event) or _is_local(event.get("channel")):
+            return
+        if call_id not in self._records or became == "ended":
+            self._records[call_id] = (event, at_ms, received_at_ms)
+
+    def _by_records(self, now_ms: int) -> list[JsonObject]:
+        """Tell calls of which nothing has come but their records."""
+        told: list[JsonObject] = []
+        for call_id, (event, at_ms, received_at_ms) in list(self._records.items()):
+            if now_ms - received_at_ms < _RECORD_WAITS_MS and len(self._records) <= _RECORDS_LIMIT:
+                break
+            del self._records[call_id]
+            if not self._is_known(event):
+                told += self._by_record(call_id, event, at_ms)
+        return told
+
+    def _by_record(self, call_id: str, event: Event, at_ms: int) -> list[JsonObject]:
+        became, seconds = _DISPOSITIONS[event["disposition"].upper()], event.get("billableseconds", "")
+        talked_ms = int(seconds) * 1000 if became == "ended" and re.fullmatch(r"\d{1,7}", seconds, re.ASCII) else 0
+        told = self._calls.leg(call_id, call_id, at_ms=at_ms)
         caller, callee = _number(event.get("source")), _number(event.get("destination"))
-        told += self._calls.ring(leg_id, caller=caller, callee=callee, at_ms=max(0, at_ms - talked_ms))
-        if status == "ended":
-            told += self._calls.answer(leg_id, leg_id, at_ms=max(0, at_ms - talked_ms))
-        elif status == "failed":
-            self._calls.fail(leg_id, "failed")
-        self._calls.note(leg_id, "gap", "told by its record only")
-        return told + self._calls.hang_up(leg_id, at_ms=at_ms, failure="missed")
+        told += self._calls.ring(call_id, caller=caller, callee=callee, at_ms=max(0, at_ms - talked_ms))
+        if became == "ended":
+            told += self._calls.answer(call_id, call_id, at_ms=max(0, at_ms - talked_ms))
+        elif became == "failed":
+            self._calls.fail(call_id, "failed")
+        self._calls.note(call_id, "gap", "told by its record only")
+        return told + self._calls.hang_up(call_id, at_ms=at_ms, failure="missed")
+
+    def _is_known(self, record: Event) -> bool:
+        return any(self._calls.knows(record.get(name, "")) for name in ("linkedid", "uniqueid"))
 
     def _extension(self, channel: str | None) -> str | None:
         """Return the extension that a channel's name is that of: `PJSIP/101-0000001a`."""

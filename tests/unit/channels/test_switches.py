@@ -339,8 +339,6 @@ def test_wherever_the_receiver_stops_and_starts_a_call_is_one_interaction(
     kind: type[Machine], session: Sequence[Event], *, remembers: bool
 ) -> None:
     """Heard up to one event, and again from that or a later one on: nothing is told of a call that is not so."""
-    if not remembers:  # a record that is behind its call tells it anew
-        session = [event for event in session if event.get("event") != "Cdr"]
     whole = by_call(take(kind(LINE), session))
     for until in range(1, len(session) + 1):
         for since in range(until, len(session) + 1):
@@ -392,11 +390,33 @@ def cdr(leg: str, disposition: str, **more: str) -> Event:
     return sw.ami("Cdr", Uniqueid=leg, Source=CUSTOMER, Destination=OWN, Disposition=disposition, **more)
 
 
+def told_by(*records: Event) -> list[dict[str, Any]]:
+    """Return what is told once no channels will come after records any more."""
+    machine = Asterisk(LINE)
+    assert take(machine, records) == []
+    return checked(machine.take({"response": "Success", "ping": "Pong"}, AT_MS + 20_000))
+
+
 def test_a_call_that_was_not_seen_is_told_by_its_record() -> None:
-    told = take(Asterisk(LINE), [cdr("9", "ANSWERED", BillableSeconds="42")])
+    told = told_by(cdr("9", "ANSWERED", BillableSeconds="42"))
     assert steps(told) == [("9", "ringing", None), ("9", "answered", None), ("9", "ended", None)]
     assert (told[-1]["duration_s"], told[-1]["metadata"]["gap"]) == (42.0, "told by its record only")
-    assert steps(take(Asterisk(LINE), [cdr("9", "NO ANSWER")]))[-1] == ("9", "missed", None)
+    assert steps(told_by(cdr("9", "NO ANSWER")))[-1] == ("9", "missed", None)
+
+
+@pytest.mark.parametrize("dispositions", [("NO ANSWER", "ANSWERED"), ("ANSWERED", "NO ANSWER")])
+def test_of_several_records_of_a_call_the_answer_counts(dispositions: tuple[str, str]) -> None:
+    first, second = dispositions
+    told = told_by(
+        cdr("9", first, LinkedID="8", Channel="PJSIP/carrier-8"), cdr("10", second, LinkedID="8", Channel="PJSIP/101-9"),
+        cdr("11", "NO ANSWER", LinkedID="8", Channel="Local/101@phones-0;2"),
+    )  # fmt: skip
+    assert steps(told) == [("8", "ringing", None), ("8", "answered", None), ("8", "ended", None)]
+
+
+def test_a_record_that_is_ahead_of_its_call_says_nothing_new() -> None:
+    session = [cdr("1", "NO ANSWER"), *sw.INBOUND]
+    assert take(Asterisk(LINE), session, at_ms=AT_MS - 1000) == take(Asterisk(LINE), sw.INBOUND)
 
 
 def test_the_record_of_a_call_that_was_seen_says_nothing_new() -> None:
