@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 CACHE := .cache
 BROKER_JARS := $(CACHE)/broker
+ASTERISK := $(CACHE)/asterisk
 BROKER_PORT ?= 9092
 REDIS_PORT ?= 6379
 PYTEST_ARGS ?=
@@ -14,7 +15,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test tests-with-servers tests-alone check fmt bench faults soak servers setup lock clean
+.PHONY: help demo test tests-with-servers tests-alone check fmt bench faults soak servers asterisk setup lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,7 @@ demo: $(VENV)/runtime.stamp  ## the whole program in one process, no server need
 	$(BIN)/interaction-router demo $(ARGS)
 
 test: check $(BROKER_JARS)/jars.stamp  ## everything that CI runs: the checks, then all tests
+	@deploy/asterisk $(ASTERISK) || true
 	@$(MAKE) --no-print-directory -j2 tests-with-servers tests-alone
 
 # Side by side, since the ones mostly wait for their servers; the others compute on what is left, and are shown at their end.
@@ -57,8 +59,12 @@ soak: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## a million interactions thr
 servers: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## run a real broker and Valkey until Ctrl-C (BROKER_PORT=, REDIS_PORT=)
 	@$(BIN)/python -m tests.servers --broker-port $(BROKER_PORT) --redis-port $(REDIS_PORT)
 
+asterisk:  ## unpack a real Asterisk for the tests, where the host is a Debian (SUITE=bullseye or sid)
+	@deploy/asterisk $(ASTERISK) $(SUITE)
+
 setup: $(VENV)/dev.stamp  ## only install what the other targets need
 	@$(MAKE) --no-print-directory $(BROKER_JARS)/jars.stamp
+	@deploy/asterisk $(ASTERISK) || true
 
 lock: $(VENV)/python.stamp  ## pin and hash all packages anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet $(UV)

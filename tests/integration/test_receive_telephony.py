@@ -265,6 +265,14 @@ async def test_a_call_goes_on_over_a_restart(
     assert "switch_gap" in caplog.messages
 
 
+async def test_the_answer_to_a_ping_tells_that_no_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interaction_router.channels.asterisk._RECORD_WAITS_MS", 0)
+    record = sw.ami("Cdr", Uniqueid="9", Source=sw.CUSTOMER, Destination=sw.OWN, Disposition="ANSWERED")
+    session = [record, {"response": "Success", "ping": "Pong"}]
+    async with BOARDS["ami"]([([], session)], secret=SECRET) as board, heard("ami", board.port) as at:
+        assert [each["status"] for each in await at.until(3)] == ["ringing", "answered", "ended"]
+
+
 async def test_calls_that_cannot_be_understood_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board:
         kept = Kept(tmp_path, "router", "ami")

@@ -71,6 +71,8 @@ class _Call:
     """The numbers of the legs that have not been hung up."""
     answered: set[str] = field(default_factory=set)
     answered_at_ms: int | None = None
+    agent: str | None = None
+    """Who was told last to have it."""
     failure: Failure | None = None
     cause: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
@@ -99,13 +101,20 @@ class Calls:
         return self._legs.get(leg_id)
 
     def knows(self, leg_id: str) -> bool:
-        """Return whether a leg is under way, or was not long ago."""
-        return leg_id in self._legs or leg_id in self._past
+        """Return whether a leg is under way, or was not long ago; or the call of that id, which its first leg has too."""
+        return leg_id in self._legs or leg_id in self._calls or leg_id in self._past
 
     def number_of(self, leg_id: str) -> str | None:
         """Return a leg's number."""
         call = self._calls.get(self._legs.get(leg_id, ""))
         return None if call is None else call.legs.get(leg_id)
+
+    def is_a_customers(self, call_id: str) -> bool:
+        """Return whether a call that has been told is one with somebody outside."""
+        call = self._calls.get(call_id)
+        if call is None or call.direction is None:
+            return False
+        return call.direction == "outbound" or not self._line.is_internal(call.caller)
 
     def leg(self, call_id: str, leg_id: str, *, at_ms: int, number: str | None = None) -> list[JsonObject]:
         """A leg is part of a call, by a transfer perhaps of another one than before."""
@@ -118,6 +127,14 @@ class Calls:
             self._legs[leg_id] = call_id
             call.legs[leg_id] = number or call.legs.get(leg_id)
         return told
+
+    def join(self, call_id: str, leg_id: str, *, at_ms: int) -> list[JsonObject]:
+        """A leg of another call is of this one from now on, since the two have come together; its own may end so."""
+        before = self._calls.get(self._legs.get(leg_id, ""))
+        if before is None or before.call_id == call_id:
+            return []
+        before.notes["joined"] = call_id
+        return self.leg(call_id, leg_id, at_ms=at_ms, number=before.legs.get(leg_id))
 
     def ring(self, call_id: str, *, caller: str | None, callee: str | None, at_ms: int) -> list[JsonObject]:
         """A call has come to the switch; the first word of it stands."""
@@ -147,6 +164,18 @@ class Calls:
         call.answered_at_ms = call.answered_at_ms or at_ms
         return self._told(call, "answered", at_ms, agent=self._agent(call, leg_id), event_id=f"answered:{leg_id}")
 
+    def talk(self, leg_ids: Iterable[str], *, at_ms: int) -> list[JsonObject]:
+        """Legs hear one another: those of a call whose other side is among them have been answered.
+
+        An agent who asks a colleague, while the other side waits, is not handing the call over yet.
+        """
+        told: list[JsonObject] = []
+        for leg_id in leg_ids:
+            call = self._calls.get(self._legs.get(leg_id, ""))
+            if call is not None and leg_id != call.call_id and not self._other_side(call).isdisjoint(leg_ids):
+                told += self.answer(call.call_id, leg_id, at_ms=at_ms)
+        return told
+
     def fail(self, call_id: str, failure: Failure) -> None:
         """Somebody who was dialled did not answer; of a call from outside that says nothing, others may be asked."""
         call = self._calls.get(call_id)
@@ -169,8 +198,10 @@ class Calls:
             return []
         if leg_id == call.call_id or call.cause is None:
             call.cause = cause
-        if leg_id == call.call_id or call.direction == "outbound":
+        if leg_id == call.call_id:
             call.failure = call.failure or failure
+        elif call.direction == "outbound":
+            call.failure = failure or call.failure
         return self._leave(leg_id, at_ms)
 
     def snapshot(self) -> JsonObject:
@@ -198,7 +229,7 @@ class Calls:
         told: list[JsonObject] = []
         # The leg that began a call tells whose it is; it comes first.
         rows = sorted(running, key=lambda row: (row.leg_id != row.call_id, row.began_at_ms))
-        rows = [row for row in rows if row.leg_id not in self._past]
+        rows = [row for row in rows if row.leg_id in self._legs or row.leg_id not in self._past]
         for row in rows:
             self._unconfirmed.discard(row.leg_id)
             told += self._listed(row)
@@ -260,13 +291,19 @@ class Calls:
 
     def _end(self, call: _Call, at_ms: int) -> list[JsonObject]:
         self._calls.pop(call.call_id, None)
+        self._pass(call.call_id)
         if call.direction is None:
             return []
         notes = {**call.notes, **({"cause": call.cause} if call.cause else {})}
-        if call.answered_at_ms is not None:
-            seconds = max(0, at_ms - call.answered_at_ms) / 1000
+        if call.answered_at_ms is not None or "joined" in notes:
+            seconds = max(0, at_ms - (call.answered_at_ms or at_ms)) / 1000
             return self._told(call, "ended", at_ms, duration_s=seconds, metadata=notes or None)
         return self._told(call, _failure(call), at_ms, metadata=notes or None)
+
+    def _other_side(self, call: _Call) -> set[str]:
+        """Return the legs of whoever is no extension; where all are, the one that began the call."""
+        outside = {leg for leg, number in call.legs.items() if number and not self._line.is_internal(number)}
+        return outside or {call.call_id}
 
     def _agent(self, call: _Call, leg_id: str) -> str | None:
         """Return who has the call: at the extension that began it, or that answered."""
@@ -281,7 +318,8 @@ class Calls:
         if call.silent:
             return []
         if agent is None and call.direction == "outbound":
-            agent = self._line.agents.get(call.caller or "")
+            agent = call.agent or self._line.agents.get(call.caller or "")
+        call.agent = agent or call.agent
         fields = {
             "tenant": self._line.tenant,
             "channel": CHANNEL,

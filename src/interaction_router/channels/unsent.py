@@ -10,7 +10,7 @@ from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.channels.mail import Envelope, read_mail
 from interaction_router.wire.strict_json import JsonObject
 
-_EXTENSIONS: Final = re.compile(r"\d{2,6}")
+_EXTENSIONS: Final = re.compile(r"\d{2,6}|\*\d{1,6}")
 
 
 def _mail(body: bytes, tenant: str, now_ms: int) -> list[JsonObject]:

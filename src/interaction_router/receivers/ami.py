@@ -43,7 +43,7 @@ def conversation(settings: AmiSettings) -> Converse:
 
 
 async def _heard(reader: asyncio.StreamReader) -> AsyncIterator[Event | Listed]:
-    """Yield events as they come, and the channels that run once all of them have been listed."""
+    """Yield what comes, answers to pings too, and the channels that run once all of them have been listed."""
     rows: list[Event] = []
     while True:
         packet = await _packet(reader)
@@ -56,7 +56,7 @@ async def _heard(reader: asyncio.StreamReader) -> AsyncIterator[Event | Listed]:
                 rows = []
             elif packet.get("response", "").lower() == "error":
                 yield Listed(None, "the manager may not list channels: give it the privilege `reporting`")
-        elif kind:
+        else:
             yield packet
 
 

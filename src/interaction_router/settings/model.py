@@ -287,9 +287,9 @@ class SwitchSettings(Section):
     )
 
     internal_numbers: Pattern = Field(
-        r"\d{2,6}",
-        description="A regular expression of the numbers of extensions. A call from one of them to another number is "
-        "outbound, any other is inbound.",
+        r"\d{2,6}|\*\d{1,6}",
+        description="A regular expression of the numbers of extensions, and of the codes that are dialled within. A call "
+        "from one of them to another number is outbound, any other is inbound.",
     )
     internal_calls: bool = Field(
         default=True, description="Whether calls from an extension to an extension are told as well."

@@ -1,7 +1,10 @@
-"""Sessions with telephone switches, composed from the fields that they document."""
+"""Sessions with telephone switches: recorded, or composed from the fields that they document."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from interaction_router.channels.unsent import events_of
 
 Event = Mapping[str, str]
 AT_MS = 1_795_335_330_000
@@ -33,7 +36,7 @@ def dial_end(leg: str, to: str, call: str, name: str, status: str) -> Event:
 
 
 def enters(leg: str, call: str, bridge: str, name: str = "PJSIP/x-1") -> Event:
-    return ami("BridgeEnter", Uniqueid=leg, Linkedid=call, BridgeUniqueid=bridge, Channel=name)
+    return ami("BridgeEnter", Uniqueid=leg, Linkedid=call, BridgeUniqueid=bridge, BridgeType="basic", Channel=name)
 
 
 def leaves(leg: str, call: str, bridge: str) -> Event:
@@ -105,6 +108,30 @@ ATTENDED_TRANSFER: Sequence[Event] = (
     hangup("2", "1"),
     hangup("6", "1"),
     hangup("1", "1"),
+)
+# The customer calls an agent who has asked a colleague before, and is handed on to that colleague.
+CONSULTED_BEFORE: Sequence[Event] = (
+    channel("1", "1", "PJSIP/101-00000001", state="4", caller=AGENT, exten=OTHER_AGENT),
+    channel("2", "1", "PJSIP/102-00000002"),
+    dial("1", "2", "1", "PJSIP/102-00000002"),
+    dial_end("1", "2", "1", "PJSIP/102-00000002", "ANSWER"),
+    enters("2", "1", "a"),
+    enters("1", "1", "a"),
+    channel("3", "3", "PJSIP/carrier-00000003", state="4", caller=CUSTOMER, exten=OWN),
+    channel("4", "3", "PJSIP/101-00000004"),
+    dial("3", "4", "3", "PJSIP/101-00000004"),
+    dial_end("3", "4", "3", "PJSIP/101-00000004", "ANSWER"),
+    enters("4", "3", "b"),
+    enters("3", "3", "b"),
+    leaves("3", "3", "b"),
+    leaves("1", "1", "a"),
+    enters("3", "1", "a"),
+    ami("AttendedTransfer", OrigTransfererUniqueid="4", OrigTransfererLinkedid="3", Result="Success"),
+    leaves("4", "3", "b"),
+    hangup("1", "1"),
+    hangup("4", "3"),
+    hangup("2", "1"),
+    hangup("3", "1"),
 )
 
 
@@ -185,6 +212,11 @@ ESL_ATTENDED_TRANSFER: Sequence[Event] = (
 )
 
 
+def recorded(name: str) -> Sequence[Event]:
+    """Return what a real switch said, but for the fields that nobody reads."""
+    return [*events_of((Path(__file__).parent / "sessions" / f"{name}.txt").read_bytes())]
+
+
 def running_after(events: Sequence[Event]) -> list[Event]:
     """Return what a switch lists once the events have been."""
     return _legs_after(events) if "event-name" in events[0] else _channels_after(events)
@@ -206,6 +238,12 @@ def _channels_after(events: Iterable[Event]) -> list[Event]:
                 rows[leg]["channelstate"] = "6"
             case "BridgeEnter":
                 rows[leg] |= {"bridgeid": event["bridgeuniqueid"], "linkedid": event["linkedid"]}
+                together = [row for row in rows.values() if row.get("bridgeid") == event["bridgeuniqueid"]]
+                oldest = min(
+                    (row["linkedid"] for row in together), key=lambda it: [int(part) for part in it.split(".")]
+                )
+                for row in together:
+                    row["linkedid"] = oldest
             case "BridgeLeave":
                 rows[leg].pop("bridgeid", None)
             case "Hangup":

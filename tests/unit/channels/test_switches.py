@@ -8,11 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
 from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import Calls, Line, party_of
 from interaction_router.channels.freeswitch import FreeSwitch
 from interaction_router.channels.unsent import events_of
+from interaction_router.settings import AmiSettings
 from interaction_router.wire.interactions import parse_interaction
 from tests.unit.channels import switches as sw
 from tests.unit.channels.switches import AGENT, AT_MS, CUSTOMER, OTHER_AGENT, OWN, Event
@@ -95,6 +97,69 @@ def test_a_consultation_becomes_the_customers_call(
     assert {call for call, _, _ in steps(take(kind(quiet), session))} == {customers}
 
 
+def test_a_colleague_who_is_only_asked_never_has_the_call() -> None:
+    told = take(Asterisk(LINE), sw.recorded("asterisk-22-consultation"))
+    call = told[0]["interaction_id"]
+    assert steps(told) == [(call, "ringing", None), (call, "answered", "thandi"), (call, "ended", None)]
+
+
+def test_a_call_is_answered_by_who_picks_it_up_elsewhere() -> None:
+    told = by_call(take(Asterisk(LINE), sw.recorded("asterisk-16-pickup")))
+    customers, picking = told.values()
+    assert [step[1:] for step in steps(customers)] == [("ringing", None), ("answered", "ben"), ("ended", None)]
+    assert picking[-1]["status"] == "ended"
+    assert picking[-1]["metadata"]["joined"] == customers[0]["interaction_id"]
+
+
+@pytest.mark.parametrize("killed_at", range(len(sw.CONSULTED_BEFORE)))
+def test_a_customers_call_goes_on_where_it_comes_to_an_older_one_of_agents(killed_at: int) -> None:
+    session, machine = sw.CONSULTED_BEFORE, Asterisk(LINE)
+    told = take(machine, session[:killed_at])
+    again = Asterisk(LINE)
+    again.restore(orjson.loads(orjson.dumps(machine.snapshot())))
+    again.begin_resume()
+    told += again.end_resume(sw.running_after(session[:killed_at]) if killed_at else [], AT_MS)
+    told += take(again, session[killed_at:])
+    assert {call: [step[1:] for step in steps(events)] for call, events in by_call(checked(told)).items()} == {
+        "1": [("ringing", None), ("answered", "ben"), ("ended", None)],
+        "3": [("ringing", None), ("answered", "thandi"), ("answered", "ben"), ("ended", None)],
+    }
+
+
+def test_of_an_outbound_call_that_is_handed_on_the_last_agent_is_told() -> None:
+    session = [
+        *sw.OUTBOUND[:4],
+        sw.enters("1", "1", "b"),
+        sw.enters("2", "1", "b"),
+        sw.leaves("1", "1", "b"),
+        sw.channel("3", "1", "PJSIP/102-00000003"),
+        sw.enters("3", "1", "b"),
+        *(sw.hangup(leg, "1") for leg in "123"),
+    ]
+    assert [step[1:] for step in steps(take(Asterisk(LINE), session))] == [
+        ("ringing", "thandi"),
+        ("answered", "thandi"),
+        ("answered", "ben"),
+        ("ended", "ben"),
+    ]
+
+
+def test_an_extension_that_shows_another_number_calls_all_the_same() -> None:
+    begun = sw.channel("1", "1", "PJSIP/101-00000001", state="4", caller=OWN, exten=CUSTOMER)
+    machine = Asterisk(LINE)
+    machine.begin_resume()
+    for told in (take(Asterisk(LINE), [begun]), checked(machine.end_resume([begun], AT_MS))):
+        assert {sides(fields) for fields in told} == {OUT}
+
+
+@pytest.mark.parametrize(("dialled", "direction"), [("*8102", "inbound"), (f"*67{CUSTOMER}", "outbound")])
+def test_a_code_that_is_dialled_within_is_no_customer(dialled: str, direction: str) -> None:
+    settings = AmiSettings(host="pbx.example", username="router", secret=SecretStr("s3cret"))
+    machine = Asterisk(Line("acme", "asterisk", re.compile(settings.internal_numbers)))
+    (told,) = take(machine, [sw.channel("1", "1", "PJSIP/101-1", state="4", caller=AGENT, exten=dialled)])
+    assert told["direction"] == direction
+
+
 _UNANSWERED: list[tuple[type[Machine], Sequence[Event], str]] = [
     (Asterisk, [sw.INBOUND[0], sw.hangup("1", "1")], "missed"),
     (Asterisk, [*sw.INBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/101-2", "BUSY"), sw.hangup("2", "1"), sw.hangup("1", "1", "17")], "missed"),
@@ -103,6 +168,18 @@ _UNANSWERED: list[tuple[type[Machine], Sequence[Event], str]] = [
         [*sw.INBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/101-2", "CHANUNAVAIL"), sw.hangup("2", "1", "20"),
          sw.hangup("1", "1")],
         "missed",
+    ),
+    (
+        Asterisk,
+        [*sw.INBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/101-2", "CANCEL"), sw.hangup("2", "1", "127"),
+         sw.hangup("1", "1", "127", "Interworking, unspecified")],
+        "missed",
+    ),
+    (
+        Asterisk,
+        [*sw.OUTBOUND[:3], sw.dial_end("1", "2", "1", "PJSIP/c-2", "NOANSWER"), sw.hangup("2", "1", "1", "Unallocated"),
+         sw.hangup("1", "1", "34")],
+        "failed",
     ),
     (Asterisk, [sw.INBOUND[0], sw.hangup("1", "1", "34", "No circuit")], "failed"),
     (Asterisk, [*sw.OUTBOUND[:3], sw.hangup("2", "1"), sw.hangup("1", "1")], "cancelled"),
@@ -161,7 +238,7 @@ def test_a_call_that_the_switch_makes_to_a_customer() -> None:
         ("a", "ringing", None),
         ("a", "answered", None),
         ("a", "answered", "thandi"),
-        ("a", "ended", None),
+        ("a", "ended", "thandi"),
     ]
     assert {(fields["direction"], fields["to"]) for fields in told} == {("outbound", CUSTOMER)}
 
@@ -205,6 +282,26 @@ def test_what_ended_while_nobody_heard_ends_with_a_note() -> None:
     assert steps(take(machine, [sw.hangup("2", "1"), sw.hangup("1", "1"), sw.hangup("8", "8")]))[-1][1] == "missed"
 
 
+def test_a_leg_that_has_come_over_from_another_call_goes_on_where_it_is_listed() -> None:
+    session = sw.recorded("asterisk-16-pickup")
+    talking = next(at for at, event in enumerate(session) if event["event"] == "BridgeLeave")
+    machine = Asterisk(LINE)
+    take(machine, [*session[:talking], session[talking - 2]])
+    machine.begin_resume()
+    assert machine.end_resume(sw.running_after(session[:talking]), AT_MS) == []
+    (ended,) = take(machine, session[talking:])
+    assert ended["metadata"] == {"cause": "16 Normal Clearing"}
+
+
+def test_the_record_of_a_half_of_a_listed_call_says_nothing_new() -> None:
+    machine = Asterisk(LINE)
+    machine.begin_resume()
+    halves = [row("3", "1", "Local/101@phones-0;1", bridgeid="b"), row("4", "1", "Local/101@phones-0;2", bridgeid="c")]
+    checked(machine.end_resume([*_RUNNING, *halves], AT_MS))
+    ends = [cdr("4", "ANSWERED"), *(sw.hangup(leg, "1") for leg in "4321")]
+    assert [step[:2] for step in steps(take(machine, ends))] == [("1", "ended")]
+
+
 def test_what_ends_while_it_is_listed_stays_ended() -> None:
     machine = Asterisk(LINE)
     machine.begin_resume()
@@ -229,7 +326,8 @@ def test_freeswitch_lists_what_runs() -> None:
 
 _WHOLE = [
     *((Asterisk, session) for session in (
-        sw.INBOUND, sw.OUTBOUND, sw.CLICK_TO_CALL, sw.BLIND_TRANSFER, sw.ATTENDED_TRANSFER)),
+        sw.INBOUND, sw.OUTBOUND, sw.CLICK_TO_CALL, sw.BLIND_TRANSFER, sw.ATTENDED_TRANSFER,
+        sw.recorded("asterisk-16-pickup"), sw.recorded("asterisk-22-consultation"))),
     *((FreeSwitch, session) for session in (
         sw.ESL_INBOUND, sw.ESL_OUTBOUND, sw.ESL_CLICK_TO_CALL, sw.ESL_BLIND_TRANSFER, sw.ESL_ATTENDED_TRANSFER)),
 ]  # fmt: skip
@@ -292,11 +390,33 @@ def cdr(leg: str, disposition: str, **more: str) -> Event:
     return sw.ami("Cdr", Uniqueid=leg, Source=CUSTOMER, Destination=OWN, Disposition=disposition, **more)
 
 
+def told_by(*records: Event) -> list[dict[str, Any]]:
+    """Return what is told once no channels will come after records any more."""
+    machine = Asterisk(LINE)
+    assert take(machine, records) == []
+    return checked(machine.take({"response": "Success", "ping": "Pong"}, AT_MS + 20_000))
+
+
 def test_a_call_that_was_not_seen_is_told_by_its_record() -> None:
-    told = take(Asterisk(LINE), [cdr("9", "ANSWERED", BillableSeconds="42")])
+    told = told_by(cdr("9", "ANSWERED", BillableSeconds="42"))
     assert steps(told) == [("9", "ringing", None), ("9", "answered", None), ("9", "ended", None)]
     assert (told[-1]["duration_s"], told[-1]["metadata"]["gap"]) == (42.0, "told by its record only")
-    assert steps(take(Asterisk(LINE), [cdr("9", "NO ANSWER")]))[-1] == ("9", "missed", None)
+    assert steps(told_by(cdr("9", "NO ANSWER")))[-1] == ("9", "missed", None)
+
+
+@pytest.mark.parametrize("dispositions", [("NO ANSWER", "ANSWERED"), ("ANSWERED", "NO ANSWER")])
+def test_of_several_records_of_a_call_the_answer_counts(dispositions: tuple[str, str]) -> None:
+    first, second = dispositions
+    told = told_by(
+        cdr("9", first, LinkedID="8", Channel="PJSIP/carrier-8"), cdr("10", second, LinkedID="8", Channel="PJSIP/101-9"),
+        cdr("11", "NO ANSWER", LinkedID="8", Channel="Local/101@phones-0;2"),
+    )  # fmt: skip
+    assert steps(told) == [("8", "ringing", None), ("8", "answered", None), ("8", "ended", None)]
+
+
+def test_a_record_that_is_ahead_of_its_call_says_nothing_new() -> None:
+    session = [cdr("1", "NO ANSWER"), *sw.INBOUND]
+    assert take(Asterisk(LINE), session, at_ms=AT_MS - 1000) == take(Asterisk(LINE), sw.INBOUND)
 
 
 def test_the_record_of_a_call_that_was_seen_says_nothing_new() -> None:
