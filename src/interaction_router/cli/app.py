@@ -1,5 +1,6 @@
 """The program's frame: its nouns, its global options, and how every run ends."""
 
+import io
 import logging
 import os
 import sys
@@ -103,6 +104,7 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     """
     as_json = "--json" in args
     try:
+        _check_text(args)
         with router.make_context(PROGRAM, list(args), obj=invocation) as context:
             result = router.invoke(context)
         sys.stdout.flush()
@@ -126,8 +128,21 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     return result if isinstance(result, int) else DONE
 
 
+def _check_text(args: Sequence[str]) -> None:
+    """Raise a usage error for an argument that could be written nowhere: records are UTF-8."""
+    for arg in args:
+        try:
+            arg.encode()
+        except UnicodeEncodeError:
+            message = f"the argument {arg!r} is not UTF-8"
+            raise click.UsageError(message) from None
+
+
 def main() -> NoReturn:
     """Run the program with the process's arguments and environment."""
+    # Names of customers are printed in any script, and JSON is UTF-8: no locale may stop either.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         sys.exit(shell_complete(router, {}, PROGRAM, COMPLETION_VARIABLE, instruction))
     # What the client logs of a broker that is away, the command says itself; `worker` has handlers of its own.
