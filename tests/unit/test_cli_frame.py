@@ -250,6 +250,21 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_told_in_one_line(form: Sequence[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "interaction_router", "config", "show", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "disk_full" in ran.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
 def test_what_is_printed_is_utf_8_whatever_the_locale(form: Sequence[str]) -> None:
     ran = subprocess.run(
         [

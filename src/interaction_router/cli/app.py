@@ -1,5 +1,6 @@
 """The program's frame: its nouns, its global options, and how every run ends."""
 
+import errno
 import io
 import logging
 import os
@@ -17,7 +18,7 @@ from interaction_router import __version__
 from interaction_router.cli.faults import DONE, INTERRUPTED, exit_code, tell, tell_usage
 from interaction_router.cli.invocation import Invocation, shared_options
 from interaction_router.cli.nouns import COMPLETION_VARIABLE, NOUNS, PROGRAM
-from interaction_router.domain.errors import RouterError
+from interaction_router.domain.errors import FatalError, RouterError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 LONGEST_SENTENCE = 200
@@ -122,10 +123,22 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has gone, which is its right; what is left in the buffer must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has gone, which is its right.
+        _drop_output()
         return DONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        full = FatalError("disk_full", "No space is left for what this writes.", "Make room, and run it again.")
+        tell(full, as_json=as_json)
+        return exit_code(full)
     return result if isinstance(result, int) else DONE
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer of standard output not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_text(args: Sequence[str]) -> None:
