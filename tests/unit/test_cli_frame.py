@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -247,6 +247,50 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_told_in_one_line(form: Sequence[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "interaction_router", "config", "show", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "disk_full" in ran.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_is_printed_is_utf_8_whatever_the_locale(form: Sequence[str]) -> None:
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "interaction_router",
+            "config",
+            "show",
+            "--set",
+            'tenants.acme.addresses=["jörg@x.y"]',
+            *form,
+        ],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"},
+        capture_output=True,
+        check=True,
+    )
+    assert "jörg@x.y" in ran.stdout.decode()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_argument_that_is_no_utf_8_is_wrong_usage(program: Program, form: Sequence[str]) -> None:
+    name = os.fsdecode(b"J\xf6rg")
+    ran = program("contacts", "save", "c1", "--tenant", "acme", "--name", name, "--no-addresses", *form)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert "UTF-8" in ran.err
 
 
 def test_help_loads_no_noun_and_nothing_slow() -> None:

@@ -1,5 +1,7 @@
 """The program's frame: its nouns, its global options, and how every run ends."""
 
+import errno
+import io
 import logging
 import os
 import sys
@@ -16,7 +18,7 @@ from interaction_router import __version__
 from interaction_router.cli.faults import DONE, INTERRUPTED, exit_code, tell, tell_usage
 from interaction_router.cli.invocation import Invocation, shared_options
 from interaction_router.cli.nouns import COMPLETION_VARIABLE, NOUNS, PROGRAM
-from interaction_router.domain.errors import RouterError
+from interaction_router.domain.errors import FatalError, RouterError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 LONGEST_SENTENCE = 200
@@ -103,6 +105,7 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     """
     as_json = "--json" in args
     try:
+        _check_text(args)
         with router.make_context(PROGRAM, list(args), obj=invocation) as context:
             result = router.invoke(context)
         sys.stdout.flush()
@@ -120,14 +123,39 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has gone, which is its right; what is left in the buffer must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has gone, which is its right.
+        _drop_output()
         return DONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        full = FatalError("disk_full", "No space is left for what this writes.", "Make room, and run it again.")
+        tell(full, as_json=as_json)
+        return exit_code(full)
     return result if isinstance(result, int) else DONE
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer of standard output not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_text(args: Sequence[str]) -> None:
+    """Raise a usage error for an argument that could be written nowhere: records are UTF-8."""
+    for arg in args:
+        try:
+            arg.encode()
+        except UnicodeEncodeError:
+            message = f"the argument {arg!r} is not UTF-8"
+            raise click.UsageError(message) from None
 
 
 def main() -> NoReturn:
     """Run the program with the process's arguments and environment."""
+    # Names of customers are printed in any script, and JSON is UTF-8: no locale may stop either.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         sys.exit(shell_complete(router, {}, PROGRAM, COMPLETION_VARIABLE, instruction))
     # What the client logs of a broker that is away, the command says itself; `worker` has handlers of its own.
