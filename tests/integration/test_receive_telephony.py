@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -340,6 +340,29 @@ class _Away(EmbeddedLog):
 async def test_what_was_heard_waits_for_the_broker() -> None:
     async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board, heard("ami", board.port, log=_Away) as at:
         assert [each["status"] for each in await at.until(3)] == ["ringing", "answered", "ended"]
+
+
+class _Slow(EmbeddedLog):
+    """A log that takes its time to acknowledge what it has."""
+
+    stored: ClassVar[list[Outgoing]] = []
+
+    async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        offsets = await super().append(stream, partition, records)
+        self.stored.extend(records)
+        await asyncio.sleep(0.5)
+        return offsets
+
+    @classmethod
+    async def has_three(cls) -> bool:
+        return len(cls.stored) >= 3
+
+
+async def test_what_is_being_stored_at_the_end_is_not_stored_again() -> None:
+    async with BOARDS["ami"]([([], sw.INBOUND)], secret=SECRET) as board, heard("ami", board.port, log=_Slow):
+        await until(_Slow.has_three)
+    told = [orjson.loads(each.value or b"")["status"] for each in _Slow.stored]
+    assert told == ["ringing", "answered", "ended"]
 
 
 class _Full(Kept):

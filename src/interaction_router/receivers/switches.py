@@ -118,6 +118,7 @@ class Switch:
         self._delivery = delivery
         self._clock = clock
         self._waiting: list[RawRecord] = []
+        self._delivering: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._lost_at_ms: int | None = None
         self._kept = kept
@@ -219,7 +220,8 @@ class Switch:
         while True:
             await self._arrived.wait()
             try:
-                await self._deliver_all()
+                self._delivering = asyncio.create_task(self._deliver_all())
+                await asyncio.shield(self._delivering)
                 pause_s = _FIRST_PAUSE_S
                 await asyncio.sleep(0 if self._kept is None else _KEEP_EVERY_S)
             except RetryableError as error:
@@ -244,6 +246,8 @@ class Switch:
         """Store what was heard; what cannot be is said to be lost."""
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
+                if self._delivering is not None:
+                    await asyncio.wait({self._delivering})  # what is being stored would be there twice
                 await self._deliver_all()
         except (RetryableError, TimeoutError):
             _LOGGER.warning("calls_lost", extra=self._about(waiting=len(self._waiting)))
