@@ -23,12 +23,13 @@ from tests.benchmarks.peers.measured import quix, stock_faust
 from tests.benchmarks.router import Takeover
 from tests.benchmarks.table import Results, as_json, show
 from tests.benchmarks.webhooks import webhooks
+from tests.benchmarks.wiped import wiped
 from tests.servers import Broker, MissingServerError, RedisServer, ServerError
 
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
 _WIDTH = 120
-PARTS = ("stages", "latency", "peers", "takeover", "memory", "webhooks")
+PARTS = ("stages", "latency", "peers", "takeover", "wiped", "memory", "webhooks")
 
 
 def main() -> int:
@@ -77,11 +78,12 @@ async def _measure(bench: Bench, parts: Sequence[str]) -> Results:
         peers = {"stock Faust with Redis": await stock_faust(bench), "Quix Streams": await quix(bench)}
     if "takeover" in parts:
         taken = await router.takeover(bench)
+    emptied = await wiped(bench) if "wiped" in parts else None
     memory_mib = await router.memory(bench) if "memory" in parts else None
     taking = await webhooks(bench) if "webhooks" in parts else None
     if taking is not None:
         rows["webhooks"] = taking.cost
-    return Results(bench.sizes, rows, peers, took, taken, memory_mib, taking)
+    return Results(bench.sizes, rows, peers, took, taken, emptied, memory_mib, taking)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from tests.checker import Difference
 from tests.faults.concurrent import ConcurrentDriver
 from tests.faults.plants import PLANTS, Plant
 from tests.faults.plants_between import PLANTS_BETWEEN, PLANTS_BETWEEN_HOMES
+from tests.faults.plants_restoring import PLANTS_RESTORING
 from tests.faults.processes import same_processes
 from tests.faults.quiet import faults_at_rest
 from tests.faults.simulator import Simulation
@@ -33,7 +34,7 @@ SCRIPTED = (
     "rows visible before a rebuild's flip",
 )
 """What `test_scripted_plants` plants: nothing in a story comes by it."""
-ALL: tuple[Plant, ...] = (*PLANTS, *PLANTS_BETWEEN, *PLANTS_BETWEEN_HOMES)
+ALL: tuple[Plant, ...] = (*PLANTS, *PLANTS_BETWEEN, *PLANTS_RESTORING, *PLANTS_BETWEEN_HOMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,13 @@ class RedisClient:
             return await asyncio.gather(*(self.raw_call(key, *arguments) for key, arguments in commands))
 
     async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Yield the keys that match, a few at a time; some twice, perhaps."""
+        """Yield the keys that match, a few at a time; some twice, perhaps.
+
+        Raises:
+            RetryableError: the server was started anew meanwhile, or another took its place: a cursor means nothing there.
+        """
         for server in await self._servers():
-            cursor = 0
+            run, cursor = await _run_of(server), 0
             while True:
                 with translated():
                     cursor, keys = await server.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
@@ -88,6 +92,8 @@ class RedisClient:
                     yield keys
                 if not cursor:
                     break
+            if await _run_of(server) != run:
+                raise RetryableError("redis_restarted", "Redis was started anew while its keys were looked for.")
 
     async def check(self) -> None:
         """See that the server can be trusted with rows: its version, that it evicts none, that it takes writes.
@@ -115,6 +121,13 @@ class RedisClient:
         with translated():
             await self._client.initialize()
             return list(self._client.get_primaries())
+
+
+async def _run_of(server: _Server) -> object:
+    """Return what tells this start of a server from others."""
+    with translated():
+        about: dict[str, object] = await server.execute_command("INFO", "server")
+    return about.get("run_id")
 
 
 def open_client(settings: RedisSettings) -> RedisClient:
