@@ -2,26 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from itertools import count, cycle
-from random import Random
+from dataclasses import dataclass
 
 import redis.asyncio as aioredis
 
 from interaction_router.application.outcomes import OUTCOMES
-from interaction_router.application.views import UPDATES
 from interaction_router.domain.errors import RouterError
 from tests.benchmarks.bench import Bench, ends
-from tests.benchmarks.load import EMAIL, PARTITIONS, fill, interaction, interactions
+from tests.benchmarks.load import EMAIL, fill, interactions
 from tests.benchmarks.measuring import StalledError
+from tests.benchmarks.rests import LOOK_S, Rests, load
 from tests.benchmarks.router import Namespace, fill_one_each, namespace, workers
 
-_LIMIT_S = 300.0
 _RATE = 200.0
 _TAIL_SHARE = 10
-_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +34,13 @@ class Wiped:
     restored_max_s: float
 
 
-@dataclass(slots=True)
-class Rests:
-    """For how long each partition of the updates has not grown at most, since this was made."""
-
-    began_s: float = field(default_factory=time.monotonic)
-    longest_s: dict[int, float] = field(default_factory=dict)
-    _ends: dict[int, int] = field(default_factory=dict)
-    _grew_s: dict[int, float] = field(default_factory=dict)
-
-    async def look(self, router: Namespace) -> None:
-        """See which have grown."""
-        for partition in range(router.partitions):
-            end = (await router.log.bounds(UPDATES, partition)).end
-            now_s = time.monotonic()
-            if end != self._ends.setdefault(partition, end):
-                rest_s = now_s - self._grew_s.get(partition, self.began_s)
-                self.longest_s[partition] = max(rest_s, self.longest_s.get(partition, 0.0))
-                self._ends[partition], self._grew_s[partition] = end, now_s
-
-    def all_grew_since(self, moment_s: float, partitions: int) -> bool:
-        """Tell whether every partition has grown since then."""
-        return sum(each > moment_s for each in self._grew_s.values()) == partitions
-
-
 async def wiped(bench: Bench) -> Wiped:
     """Empty the Redis of two workers, first without a snapshot, then with one that lacks a tenth of the contacts' next."""
     contacts = range(bench.sizes.wiped_contacts)
     async with namespace(bench, "wiped") as router:
         await fill_one_each(bench, router, contacts, "wiped")
         outcomes = await ends(router.log, OUTCOMES)
-        async with workers(router.running, "all", "all"), _load(router, contacts):
+        async with workers(router.running, "all", "all"), load(router, contacts, rate=_RATE):
             with bench.step("Redis wiped, no snapshot"):
                 folded = await _wipe(bench, router)
             with bench.step("take a snapshot"):
@@ -84,7 +54,7 @@ async def wiped(bench: Bench) -> Wiped:
                 tail = interactions(len(contacts) // _TAIL_SHARE, contacts, channel="email", prefix="tail")
                 await fill(router.log, EMAIL, tail, tell=step.more)
                 while await ends(router.log, OUTCOMES) < before + len(contacts) // _TAIL_SHARE:  # noqa: ASYNC110 - of other processes
-                    await asyncio.sleep(_LOOK_S)
+                    await asyncio.sleep(LOOK_S)
                 tail_outcomes = await ends(router.log, OUTCOMES) - before
             with bench.step("Redis wiped, with a snapshot"):
                 restored = await _wipe(bench, router)
@@ -96,7 +66,7 @@ async def wiped(bench: Bench) -> Wiped:
 async def _wipe(bench: Bench, router: Namespace) -> tuple[float, float]:
     """Empty Redis; return for how long the partition in the middle, and that of the longest rest, told nothing."""
     rests = Rests()
-    await _until(lambda: rests.all_grew_since(rests.began_s, router.partitions), rests, router)
+    await rests.until_all_grew(router)
     client = aioredis.Redis.from_url(bench.redis.url)
     await client.flushall()
     await client.aclose()
@@ -106,23 +76,10 @@ async def _wipe(bench: Bench, router: Namespace) -> tuple[float, float]:
     while behind:
         await rests.look(router)
         behind -= {partition for partition in behind if await _outcome(router, partition) >= standing[partition] - 1}
-        await _pause(rests)
-    back_s = time.monotonic()
-    await _until(lambda: rests.all_grew_since(back_s, router.partitions), rests, router)
+        await rests.pause()
+    await rests.until_all_grew(router)
     longest = sorted(rests.longest_s.values())
     return longest[len(longest) // 2], longest[-1]
-
-
-async def _until(condition: Callable[[], bool], rests: Rests, router: Namespace) -> None:
-    while not condition():
-        await rests.look(router)
-        await _pause(rests)
-
-
-async def _pause(rests: Rests) -> None:
-    if time.monotonic() - rests.began_s > _LIMIT_S:
-        raise StalledError(f"not every partition is told of again after {_LIMIT_S:.0f} s")
-    await asyncio.sleep(_LOOK_S)
 
 
 async def _outcome(router: Namespace, partition: int) -> int:
@@ -131,22 +88,3 @@ async def _outcome(router: Namespace, partition: int) -> int:
         return await router.outcome(partition)
     except RouterError:
         return -1
-
-
-@asynccontextmanager
-async def _load(router: Namespace, contacts: range) -> AsyncIterator[None]:
-    """Write interactions of contacts drawn at random, at a rate that keeps every partition busy and no worker."""
-    random = Random(1)
-
-    async def write() -> None:
-        started_s = time.monotonic()
-        for number, partition in zip(count(), cycle(range(PARTITIONS)), strict=False):
-            _, record = interaction(random.choice(contacts), f"load-{number}", channel="email")
-            await router.log.append(EMAIL, partition, [record])
-            await asyncio.sleep(max(0.0, started_s + number / _RATE - time.monotonic()))
-
-    writing = asyncio.create_task(write())
-    try:
-        yield
-    finally:
-        writing.cancel()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,11 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS, Snapshots
 from interaction_router.application.snapshotting import Taken, take_snapshot
 from interaction_router.application.takeover import Takeover
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import LOG
 from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.ports import Loaded, Outgoing, Received, Restoring, Writes
+from interaction_router.ports import Gap, Loaded, Outgoing, Received, Restoring, Writes
 from tests.e2e.embedded import saved, sms
 from tests.unit.test_rebuilding import ANN, PARTITIONS, Bench, bench
 
@@ -203,7 +205,9 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(broken: str, caplog
         key, value = (f"{latest.key}/1".encode(), None) if broken == "chunk missing" else (b"manifest", b'{"form": 2}')
         if broken == "chunk unreadable":
             with at.tables._database.writing() as connection:
-                connection.execute("UPDATE record SET value = 'no JSON' WHERE key = ?", (f"{latest.key}/1".encode(),))
+                connection.execute(
+                    "UPDATE record SET value = CAST('no JSON' AS BLOB) WHERE key = ?", (f"{latest.key}/1".encode(),)
+                )
         else:
             await at.log.append(SNAPSHOTS, at.home, [Outgoing(key, value)])
         lost.forget()
@@ -215,6 +219,27 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(broken: str, caplog
             await lost.takeover().run()
         assert "snapshot_passed_over" in caplog.text
         assert await at.differences() == []
+
+
+async def test_of_two_snapshots_at_once_the_second_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first removes what stands of the second: its manifest would lead to nothing."""
+    async with scene() as lost:
+        at, reached, others = lost.at, UNOBSERVED.reached, 0
+
+        async def second(gap: Gap, place: int | str) -> None:
+            nonlocal others
+            await reached(gap, place)
+            if gap == "snapshot_chunk_written" and not others:
+                others += 1
+                await lost.snapshot()
+
+        monkeypatch.setattr(lost.snapshots, "_observer", SimpleNamespace(reached=second))
+        with pytest.raises(RetryableError, match="snapshot_elsewhere"):
+            await lost.snapshot()
+        lost.forget()
+        await at.tables.clear(at.home)
+        await lost.snapshots.restore(at.home, at.tables, into=at.home)
+        assert (await at.tables.load(at.home, ())).applied >= 0
 
 
 async def test_tables_that_are_filled_from_another_log_are_left_alone() -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from interaction_router.application.folding import Base, Folding
 from interaction_router.application.outcomes import OUTCOMES, read_range
-from interaction_router.application.rowlines import lines_of, read_lines, take_line
+from interaction_router.application.rowlines import lines_of, writes_of
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.ports import (
@@ -174,13 +174,21 @@ class Snapshots:
         return FatalError("snapshot_unreadable", cause, _ANEW)
 
     async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> int:
-        """Write what the tables, which nobody else moves, have of a fold; return the number of chunks."""
+        """Write what the tables, which nobody else moves, have of a fold; return the number of chunks.
+
+        Raises:
+            RetryableError: somebody else has written one meanwhile, and may have removed the chunks of this one.
+        """
         first, start = await self._log.bounds(SNAPSHOTS, partition)
         key, number = f"{fold.applied}@{start}", 0
         async for chunk in _chunks(tables, partition):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(f"{key}/{number}".encode(), chunk)])
             await self._observer.reached("snapshot_chunk_written", partition)
             number += 1
+        latest = await self.latest(partition)
+        if latest is not None and latest.manifest >= start:
+            cause = f"Somebody else has taken a snapshot of partition {partition} meanwhile."
+            raise RetryableError("snapshot_elsewhere", cause, "That one will do, or try again.")
         manifest = {"applied": fold.applied, "lineage": self.lineage, "key": key, "chunks": number, "start": start}
         await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST, orjson.dumps(manifest))])
         await self._observer.reached("snapshot_written", partition)
@@ -265,13 +273,10 @@ def _snapshot(record: Received) -> Snapshot:
 
 
 def _writes(chunk: bytes) -> Writes:
-    writes = Writes()
     try:
-        for line in read_lines(chunk.splitlines()):
-            take_line(line, writes)
-    except FatalError as error:
+        return writes_of(chunk.splitlines())
+    except (FatalError, ValueError) as error:
         raise FatalError("snapshot_unreadable", "A chunk of a snapshot cannot be read.", _ANEW) from error
-    return writes
 
 
 def _further(into: int, at: Restoring, standing: Standing) -> Restoring:
