@@ -214,14 +214,14 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         """Leave the group, unless a restart is to find the partitions where they are; wait for a broker only so long."""
         if self.should_stop or not self.started:
             return
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(LEAVE_S):
                 await self._there(self._leave())
 
     async def _leave(self) -> None:
-        consumer = self._ensure_consumer()
-        assert isinstance(consumer, PacedConsumer)
-        await consumer.leave(named=_stage_app(self.app).options.leave_at_stop)
+        consumer = self._consumer
+        if isinstance(consumer, PacedConsumer):
+            await consumer.leave(named=_stage_app(self.app).options.leave_at_stop)
 
     async def on_thread_stop(self) -> None:
         """Close the consumer, and leave the group where that has not been done.
@@ -417,5 +417,7 @@ async def _stop_all(apps: Sequence[StageApp]) -> None:
 
 
 async def _stop(app: StageApp) -> None:
-    await app.leave()
-    await app.stop()
+    try:
+        await app.leave()
+    finally:
+        await app.stop()
