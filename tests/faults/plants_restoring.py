@@ -32,7 +32,7 @@ def a_chunk_goes_in_whatever_was_before(patch: Patch) -> None:
 
 
 def a_snapshot_goes_beside_rows(patch: Patch) -> None:
-    """A restore begins whatever there is in the tables."""
+    """A restore begins whatever there is in the tables: mostly the fold behind it mends that, so a script shows it."""
     _restored_after(
         patch, lambda standing, after, then: standing if isinstance(then, Restoring) and not then.chunks else after
     )
@@ -86,7 +86,6 @@ def a_snapshot_has_what_was_not_told(patch: Patch) -> None:
 
 PLANTS_RESTORING = (
     a_chunk_goes_in_whatever_was_before,
-    a_snapshot_goes_beside_rows,
     half_a_snapshot_is_loaded,
     rows_of_an_older_snapshot_stay,
     a_snapshot_has_what_was_not_told,
