@@ -40,24 +40,26 @@ async def wiped(bench: Bench) -> Wiped:
     async with namespace(bench, "wiped") as router:
         await fill_one_each(bench, router, contacts, "wiped")
         outcomes = await ends(router.log, OUTCOMES)
-        async with workers(router.running, "all", "all"), load(router, contacts, rate=_RATE):
-            with bench.step("Redis wiped, no snapshot"):
-                folded = await _wipe(bench, router)
+        async with workers(router.running, "all", "all"):
+            async with load(router, contacts, rate=_RATE):
+                with bench.step("Redis wiped, no snapshot"):
+                    folded = await _wipe(bench, router)
             with bench.step("take a snapshot"):
                 started_s = time.monotonic()
                 snapshot = router.running.run("state", "snapshot")
                 if await asyncio.to_thread(snapshot.process.wait) != 0:
                     raise StalledError(snapshot.errors.read_text())
                 snapshot_s = time.monotonic() - started_s
+            before = await ends(router.log, OUTCOMES)
             with bench.step("the tail", len(contacts) // _TAIL_SHARE) as step:
-                before = await ends(router.log, OUTCOMES)
                 tail = interactions(len(contacts) // _TAIL_SHARE, contacts, channel="email", prefix="tail")
                 await fill(router.log, EMAIL, tail, tell=step.more)
                 while await ends(router.log, OUTCOMES) < before + len(contacts) // _TAIL_SHARE:  # noqa: ASYNC110 - of other processes
                     await asyncio.sleep(LOOK_S)
-                tail_outcomes = await ends(router.log, OUTCOMES) - before
-            with bench.step("Redis wiped, with a snapshot"):
-                restored = await _wipe(bench, router)
+            tail_outcomes = await ends(router.log, OUTCOMES) - before
+            async with load(router, contacts, rate=_RATE):
+                with bench.step("Redis wiped, with a snapshot"):
+                    restored = await _wipe(bench, router)
     found = Wiped(outcomes, tail_outcomes, snapshot_s, *folded, *restored)
     bench.note(str(found))
     return found
