@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from interaction_router.domain.events import Outcome
 from interaction_router.domain.rows import RowKey
@@ -99,6 +99,21 @@ class Writes:
     unscores: set[tuple[str, str]] = field(default_factory=set)
 
 
+class Restoring(NamedTuple):
+    """How far tables are that are being filled with a snapshot: they have so many of its chunks.
+
+    `lineage` names the internal log, `snapshot` the snapshot among those of this log and partition.
+    """
+
+    lineage: str
+    snapshot: str
+    chunks: int
+
+
+Standing: TypeAlias = int | Restoring
+"""How far tables are, and so all of what is in them: what is folded up to a log offset, -1 for nothing, or `Restoring`."""
+
+
 class Tables(Protocol):
     """The rows of each partition: a bucket is one value (`field` empty) or a map of fields.
 
@@ -114,8 +129,19 @@ class Tables(Protocol):
         """Write it all at once iff `applied` is still `after`, and set it; return what `applied` is then."""
         ...
 
+    async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
+        """Do as `apply`, also on the way from nothing to a snapshot: until then others can neither load nor apply."""
+        ...
+
+    async def empty(self, partition: int, *, after: Restoring) -> Standing:
+        """Forget all of a partition at once iff its tables are still `after`; return how far they are then.
+
+        Nobody but the caller may have put them at `after`: what is in them is looked for while they stay there.
+        """
+        ...
+
     async def clear(self, partition: int) -> None:
-        """Forget all of a partition."""
+        """Forget all of a partition, however far it is."""
         ...
 
     async def peek(self, keys: Sequence[tuple[int, RowKey]]) -> list[bytes | None]:
@@ -257,6 +283,9 @@ WorkerGap = Literal[
     "intake_appended",
     "committed",
     "takeover_begun",
+    "tables_emptied",
+    "tables_chunk_restored",
+    "tables_restored",
     "takeover_told",
     "takeover_applied",
     "takeover_state_written",

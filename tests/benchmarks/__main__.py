@@ -21,14 +21,16 @@ from tests.benchmarks.latency import Latency, latency
 from tests.benchmarks.measuring import Cost, StalledError
 from tests.benchmarks.peers.measured import quix, stock_faust
 from tests.benchmarks.router import Takeover
+from tests.benchmarks.stops import stops
 from tests.benchmarks.table import Results, as_json, show
 from tests.benchmarks.webhooks import webhooks
+from tests.benchmarks.wiped import wiped
 from tests.servers import Broker, MissingServerError, RedisServer, ServerError
 
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
 _WIDTH = 120
-PARTS = ("stages", "latency", "peers", "takeover", "memory", "webhooks")
+PARTS = ("stages", "latency", "peers", "takeover", "wiped", "stops", "memory", "webhooks")
 
 
 def main() -> int:
@@ -77,11 +79,13 @@ async def _measure(bench: Bench, parts: Sequence[str]) -> Results:
         peers = {"stock Faust with Redis": await stock_faust(bench), "Quix Streams": await quix(bench)}
     if "takeover" in parts:
         taken = await router.takeover(bench)
+    emptied = await wiped(bench) if "wiped" in parts else None
+    stopped = await stops(bench) if "stops" in parts else {}
     memory_mib = await router.memory(bench) if "memory" in parts else None
     taking = await webhooks(bench) if "webhooks" in parts else None
     if taking is not None:
         rows["webhooks"] = taking.cost
-    return Results(bench.sizes, rows, peers, took, taken, memory_mib, taking)
+    return Results(bench.sizes, rows, peers, took, taken, emptied, stopped, memory_mib, taking)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,6 +28,8 @@ class Sizes:
     latency_s: int = 20
     takeover_contacts: int = 100_000
     memory_contacts: int = 200_000
+    wiped_contacts: int = 200_000
+    stops: int = 12
     webhooks: int = 20_000
     webhook_rate: int = 500
     webhook_s: int = 20
@@ -40,6 +42,8 @@ QUICK = Sizes(
     latency_s=5,
     takeover_contacts=5_000,
     memory_contacts=10_000,
+    wiped_contacts=10_000,
+    stops=4,
     webhooks=5_000,
     webhook_s=5,
 )

@@ -10,7 +10,7 @@ import redis.asyncio as aioredis
 
 from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.application.outcomes import OUTCOMES
-from interaction_router.application.views import LOG, UPDATES
+from interaction_router.application.views import HEAD, LOG, UPDATES, read_head
 from interaction_router.bootstrap.storage import redis_tables
 from interaction_router.ports import Tables
 from tests.benchmarks.bench import Bench, Group, ends
@@ -52,6 +52,11 @@ class Namespace:
     async def decided(self) -> int:
         """Return how many log records are decided, published and in Redis."""
         return sum([(await self.tables.load(each, [])).applied + 1 for each in range(self.partitions)])
+
+    async def outcome(self, partition: int) -> int:
+        """Return where the last outcome stands that the tables have, -1 for none."""
+        _, outcome, _ = read_head((await self.tables.load(partition, [], [HEAD])).buckets[0])
+        return outcome
 
 
 @asynccontextmanager
@@ -150,7 +155,7 @@ async def takeover(bench: Bench) -> Takeover:
     """Measure how a partition is taken over whose rows are gone: one with many contacts, a conversation each."""
     contacts = range(bench.sizes.takeover_contacts)
     async with namespace(bench, "takeover", partitions=1) as router:
-        await _fill_one_each(bench, router, contacts, "one partition")
+        await fill_one_each(bench, router, contacts, "one partition")
         outcomes = await ends(router.log, OUTCOMES)
         started_s = time.monotonic()
         async with workers(router.running, "assignment"):
@@ -174,10 +179,10 @@ async def memory(bench: Bench) -> float:
     """Return the peak of an assignment worker that has seen many more contacts than its cache holds rows."""
     contacts = range(bench.sizes.memory_contacts)
     async with namespace(bench, "memory") as router:
-        return await _fill_one_each(bench, router, contacts, "many contacts")
+        return await fill_one_each(bench, router, contacts, "many contacts")
 
 
-async def _fill_one_each(bench: Bench, router: Namespace, contacts: range, what: str) -> float:
+async def fill_one_each(bench: Bench, router: Namespace, contacts: range, what: str) -> float:
     """Save contacts and open a conversation for each; return the peak of the assignment worker in MiB."""
     with bench.step(f"{what}: fill", 2 * len(contacts)) as step:
         saved = saves(contacts, channel="email")

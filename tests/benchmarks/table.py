@@ -13,7 +13,9 @@ from tests.benchmarks.bench import Sizes
 from tests.benchmarks.latency import Latency
 from tests.benchmarks.measuring import Cost
 from tests.benchmarks.router import Takeover
+from tests.benchmarks.stops import Stops
 from tests.benchmarks.webhooks import Webhooks
+from tests.benchmarks.wiped import Wiped
 
 OURS = "assignment"
 
@@ -27,6 +29,8 @@ class Results:
     peers: Mapping[str, Cost]
     latency: Latency | None
     takeover: Takeover | None
+    wiped: Wiped | None
+    stops: Mapping[str, Stops]
     memory_mib: float | None
     webhooks: Webhooks | None
 
@@ -40,6 +44,8 @@ def as_json(results: Results) -> dict[str, Any]:  # Any: JSON
         "ratios": _ratios(results),
         "latency": None if results.latency is None else asdict(results.latency),
         "takeover": None if results.takeover is None else asdict(results.takeover),
+        "wiped": None if results.wiped is None else asdict(results.wiped),
+        "stops": {kind: asdict(each) for kind, each in results.stops.items()},
         "memory_mib": results.memory_mib,
         "webhooks": None
         if results.webhooks is None
@@ -76,6 +82,22 @@ def _single_values(results: Results) -> list[str]:
         of = f"{sizes.takeover_contacts:,} contacts, {takeover.outcomes:,} outcomes, Redis empty"
         lines.append(f"takeover of a partition ({of}): {takeover.folded_s:.1f} s")
         lines.append(f"start of a worker to ready: {takeover.ready_s:.1f} s")
+    if (wiped := results.wiped) is not None:
+        of = f"{sizes.wiped_contacts:,} contacts, two workers, 8 partitions, under load"
+        lines.append(f"Redis wiped ({of}) to the first update of a partition behind it, p50 and the longest:")
+        lines.append(
+            f"  all {wiped.outcomes:,} outcomes folded: {wiped.folded_p50_s:.1f} s, {wiped.folded_max_s:.1f} s"
+        )
+        snapshot = f"from a snapshot and {wiped.tail:,} outcomes behind it"
+        lines.append(f"  {snapshot}: {wiped.restored_p50_s:.1f} s, {wiped.restored_max_s:.1f} s")
+        lines.append(f"  to take that snapshot: {wiped.snapshot_s:.1f} s")
+    for kind, stops in results.stops.items():
+        found = (
+            f"p50 {stops.p50_s:.2f} s, the longest {stops.max_s:.2f} s (of all partitions p50 {stops.all_p50_s:.2f} s)"
+        )
+        lines.append(
+            f"a partition without an update at one of {stops.stops} stops of a {kind} member, under load: {found}"
+        )
     if results.memory_mib is not None:
         of = f"{sizes.memory_contacts:,} contacts behind a cache of 20,000 rows"
         lines.append(f"peak RSS of an assignment worker ({of}): {results.memory_mib:.0f} MiB")

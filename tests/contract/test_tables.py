@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Loaded, Tables, Writes
+from interaction_router.ports import Loaded, Restoring, Standing, Tables, Writes, shadow_of
 
 ONE, OTHER = RowKey("contact:acme/c1"), RowKey("contact:acme/c2")
 FIRST, SECOND = RowKey("interactions:x", "first"), RowKey("interactions:x", "second")
@@ -210,3 +210,71 @@ async def test_a_single_row_read_as_a_map_is_a_defect(tables: Tables) -> None:
     await put(tables, puts={ONE: b"1"})
     with pytest.raises(FatalError):
         await tables.load(0, (), [ONE.bucket])
+
+
+BEGUN = Restoring("log/outcomes", "41@0@7", 0)
+HALF = BEGUN._replace(chunks=1)
+
+
+async def test_tables_are_filled_step_by_step_and_loaded_when_they_are_whole(tables: Tables) -> None:
+    assert await tables.restore(0, after=-1, then=BEGUN, writes=Writes()) == BEGUN
+    first = Writes(puts={ONE: b"1", FIRST: b"1"}, scores={("idle", "m"): 1.0})
+    assert await tables.restore(0, after=BEGUN, then=HALF, writes=first) == HALF
+    for call in (tables.load(0, [ONE]), tables.apply(0, after=-1, applied=9, writes=Writes(puts={ONE: b"9"}))):
+        with pytest.raises(RetryableError, match="tables_restoring"):
+            await call
+    assert await tables.peek([(0, ONE), (0, FIRST)]) == [b"1", b"1"]
+    assert await tables.restore(0, after=HALF, then=41, writes=Writes(puts={OTHER: b"2"})) == 41
+    assert await tables.load(0, [ONE, OTHER], ["interactions:x"]) == Loaded(41, [b"1", b"2"], [{"first": b"1"}])
+    assert await tables.apply(0, after=41, applied=42, writes=Writes()) == 42
+
+
+async def test_a_step_is_done_only_behind_the_one_before_it(tables: Tables) -> None:
+    """Each is asked for by somebody who has not heard of the others: what is told is where the tables are."""
+    late = Writes(puts={ONE: b"late", OTHER: b"late"})
+    await put(tables, puts={ONE: b"1"})
+    for after in (-1, BEGUN, HALF):
+        assert await tables.restore(0, after=after, then=HALF, writes=late) == 0
+    await tables.restore(1, after=-1, then=BEGUN, writes=Writes())
+    another = BEGUN._replace(snapshot="41@0@9")
+    for after in (-1, 0, HALF, another, BEGUN._replace(lineage="made/anew")):
+        assert await tables.restore(1, after=after, then=9, writes=late) == BEGUN
+    assert await tables.peek([(0, ONE), (0, OTHER), (1, ONE), (1, OTHER)]) == [b"1", None, None, None]
+
+
+async def test_of_two_who_fill_the_same_tables_each_step_is_done_once(tables: Tables) -> None:
+    done: list[int] = []
+
+    async def fill() -> None:
+        at: Standing = BEGUN
+        for number in range(1, 30):
+            then = BEGUN._replace(chunks=number)
+            writes = Writes(puts={FIRST: b"%d" % number, RowKey("interactions:x", str(number)): b""})
+            at = await tables.restore(0, after=at, then=then, writes=writes)
+            done.append(number)
+            assert isinstance(at, Restoring)
+            assert at.chunks >= number
+
+    await tables.restore(0, after=-1, then=BEGUN, writes=Writes())
+    await asyncio.gather(fill(), fill())
+    assert len(done) == 58
+    assert await tables.restore(0, after=BEGUN._replace(chunks=29), then=29, writes=Writes()) == 29
+    fields = (await tables.load(0, (), ["interactions:x"])).buckets[0]
+    assert fields == {"first": b"29", **{str(number): b"" for number in range(1, 30)}}
+
+
+async def test_tables_are_emptied_where_they_were_left(tables: Tables) -> None:
+    puts = {RowKey(f"row:{number}"): b"" for number in range(9001)} | {FIRST: b"1"}
+    await put(tables, puts=puts, scores={("idle", "m"): 1.0})
+    await tables.apply(shadow_of(0), after=-1, applied=5, writes=Writes(puts={ONE: b"shadow"}))
+    assert await tables.empty(0, after=HALF) == 0
+    alone = Restoring("log/outcomes", "none", 0)
+    assert await tables.restore(0, after=0, then=alone, writes=Writes()) == alone
+    assert await tables.empty(0, after=HALF) == alone
+    assert await tables.peek([(0, FIRST)]) == [b"1"]
+    assert await tables.empty(0, after=alone) == -1
+    loaded = await tables.load(0, list(puts), ["interactions:x"])
+    assert (loaded.applied, set(loaded.rows), loaded.buckets[0]) == (-1, {None}, {})
+    assert await tables.scored(0, "idle", low=0, high=9, limit=9) == []
+    assert await tables.load(shadow_of(0), [ONE]) == Loaded(5, [b"shadow"], [])
+    assert await tables.empty(0, after=alone) == -1

@@ -16,7 +16,7 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.redis.client import open_client
 from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Tables, Writes
+from interaction_router.ports import Restoring, Standing, Tables, Writes
 from interaction_router.settings import RedisSettings
 from interaction_router.settings.kinds import ServerUrl
 from tests.servers import RedisServer
@@ -85,9 +85,29 @@ class TablesAgainstDictionary(RuleBasedStateMachine):
             self.scores.pop((partition, name, member), None)
         self.scores |= {(partition, *member): score for member, score in writes.scores.items()}
 
+    @rule(partition=st.sampled_from(PARTITIONS), chunks=st.lists(writes, max_size=3), step=st.integers(1, 3))
+    def fill(self, partition: int, chunks: list[Writes], step: int) -> None:
+        """Empty the tables, and fill them as a takeover does with a snapshot."""
+        at: Standing = Restoring("lineage", f"none-{uuid4().hex}", 0)
+        after: Standing = self.applied[partition]
+        assert self.run(self.tables.restore(partition, after=after, then=at, writes=Writes())) == at
+        assert self.run(self.tables.empty(partition, after=at)) == -1
+        self.forget(partition)
+        after, at = -1, Restoring("lineage", "7@0@1", 0)
+        for number, chunk in enumerate([Writes(), *chunks]):
+            at = at._replace(chunks=number)
+            self.write(partition, chunk)
+            assert self.run(self.tables.restore(partition, after=after, then=at, writes=chunk)) == at
+            after = at
+        self.applied[partition] = step
+        assert self.run(self.tables.restore(partition, after=after, then=step, writes=Writes())) == step
+
     @rule(partition=st.sampled_from(PARTITIONS))
     def clear(self, partition: int) -> None:
         self.run(self.tables.clear(partition))
+        self.forget(partition)
+
+    def forget(self, partition: int) -> None:
         self.applied[partition] = -1
         self.rows = {key: value for key, value in self.rows.items() if key[0] != partition}
         self.scores = {key: score for key, score in self.scores.items() if key[0] != partition}

@@ -14,7 +14,7 @@ from interaction_router.adapters.redis.tables import RedisTables
 from interaction_router.adapters.redis.upkeep import RedisUpkeep
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import LoadedScores, Tables, Upkeep, Writes, shadow_of
+from interaction_router.ports import LoadedScores, Restoring, Tables, Upkeep, Writes, shadow_of
 from interaction_router.settings import RedisSettings
 from interaction_router.settings.kinds import ServerUrl
 from tests.servers import RedisServer
@@ -109,6 +109,25 @@ async def test_a_flip_puts_the_shadow_in_place_and_nothing_else(kept: Kept) -> N
     assert await held(kept, shadow_of(0)) == (set(), set())
     assert (await kept.tables.load(shadow_of(0), ())).applied == -1
     assert await kept.tables.apply(0, after=4, applied=5, writes=Writes()) == 5
+
+
+async def test_a_partition_that_is_being_filled_is_flipped_like_any_other(kept: Kept) -> None:
+    """Whoever fills it finds it suspended, and then the shadow in its place."""
+    begun = Restoring("log/outcomes", "41@0@7", 0)
+    await kept.tables.restore(0, after=-1, then=begun, writes=Writes(puts={ONE: b"part"}, scores={MEMBER: 1.0}))
+    with pytest.raises(RetryableError, match="tables_restoring"):
+        await kept.upkeep.scores(0, [MEMBER])
+    await kept.tables.apply(shadow_of(0), after=-1, applied=4, writes=Writes(puts={OTHER: b"new"}))
+    await kept.upkeep.suspend(0)
+    for call in (
+        kept.tables.restore(0, after=begun, then=41, writes=Writes(puts={ONE: b"late"})),
+        kept.tables.empty(0, after=begun),
+    ):
+        with pytest.raises(RetryableError, match="tables_clearing"):
+            await call
+    await kept.upkeep.flip(0)
+    assert await kept.tables.restore(0, after=begun, then=41, writes=Writes(puts={ONE: b"late"})) == 4
+    assert await held(kept, 0) == ({OTHER}, set())
 
 
 async def test_a_flip_needs_a_suspended_partition_and_a_shadow(kept: Kept) -> None:

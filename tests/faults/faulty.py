@@ -1,16 +1,18 @@
 """The two ports with everything going wrong that can, at the draw of a seeded die."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from interaction_router.application.views import STATE
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Bounds, Loaded, Log, Outgoing, Received, Tables, Writes
+from interaction_router.ports import Bounds, Loaded, Log, Outgoing, Received, Restoring, Standing, Tables, Writes
+
+T = TypeVar("T")
 
 Fault = Literal["none", "before", "after", "torn", "twice", "late"]
 FAULTS: tuple[Fault, ...] = ("before", "after", "torn", "twice", "late")
@@ -176,20 +178,33 @@ class FaultyTables:
         return loaded
 
     async def apply(self, partition: int, *, after: int, applied: int, writes: Writes) -> int:
-        fault = await self._before("apply")
+        return await self._write(
+            "apply", lambda: self._tables.apply(partition, after=after, applied=applied, writes=writes)
+        )
+
+    async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
+        return await self._write(
+            "restore", lambda: self._tables.restore(partition, after=after, then=then, writes=writes)
+        )
+
+    async def empty(self, partition: int, *, after: Restoring) -> Standing:
+        return await self._write("empty", lambda: self._tables.empty(partition, after=after))
+
+    async def _write(self, call: str, write: Callable[[], Awaitable[T]]) -> T:
+        fault = await self._before(call, reads=False)
         if self._weather.outside.full:
             raise RetryableError("simulated", "The tables are full.")
-        stands = await self._tables.apply(partition, after=after, applied=applied, writes=writes)
+        stands = await write()
         if fault == "twice":  # a client that tries again by itself
-            stands = await self._tables.apply(partition, after=after, applied=applied, writes=writes)
+            stands = await write()
         await self._weather.linger()
         if fault == "after":
             raise _lost("answer")
         return stands
 
-    async def _before(self, call: str) -> Fault:
+    async def _before(self, call: str, *, reads: bool = True) -> Fault:
         await self._weather.linger()
-        fault = self._weather.draw(call, reads=call != "apply")
+        fault = self._weather.draw(call, reads=reads)
         if fault in {"before", "torn"}:
             raise _lost("request")
         if fault == "late":

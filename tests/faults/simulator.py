@@ -19,7 +19,8 @@ from interaction_router.adapters.embedded import log as embedded_log
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
-from interaction_router.application import assignment, outcomes
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
+from interaction_router.application import assignment, outcomes, snapshots
 from interaction_router.application.intake import (
     AGENTS,
     COMMANDS,
@@ -31,9 +32,11 @@ from interaction_router.application.intake import (
     RawReading,
 )
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS, Snapshots
+from interaction_router.application.snapshotting import take_snapshot
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
-from interaction_router.domain.errors import RetryableError
+from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Outgoing
 from tests.checker import Difference, check
@@ -51,6 +54,8 @@ _TURNS_TO_REST = 400
 STEPS = 500
 PART_BYTES = (1 << 20, 1 << 20, 700)
 """Outcomes are whole, or most of them in parts."""
+CHUNK_BYTES = 1_000
+"""A snapshot has many chunks."""
 _ACTIONS = {
     "feed": 8,
     "take": 78,
@@ -60,12 +65,15 @@ _ACTIONS = {
     "tick": 3,
     "save_dump": 2,
     "load_dump": 1,
-    "wipe": 1,
+    "wipe": 2,
+    "snapshot": 4,
     "fill": 1,
     "free": 2,
 }
 """What can happen, and how often."""
-DISRUPTIONS = frozenset({"wake", "revoke", "kill", "tick", "save_dump", "load_dump", "wipe", "fill", "free"})
+DISRUPTIONS = frozenset(
+    {"wake", "revoke", "kill", "tick", "save_dump", "load_dump", "wipe", "snapshot", "fill", "free"}
+)
 
 
 class Part(NamedTuple):
@@ -149,11 +157,13 @@ class Simulation:
             patch.setattr(assignment, "decide", decide_by_version)
             patch.setattr(outcomes, "PART_BYTES", self._random.choice(PART_BYTES))
             patch.setattr(outcomes, "decode_outcome", reading.decode)
+            patch.setattr(snapshots, "CHUNK_BYTES", CHUNK_BYTES)
             self._database = database
             self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
             raw = [f"interactions.{channel}.v1" for channel in CHANNELS]
             for stream in (*raw, CONTACTS, AGENTS, COMMANDS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
                 await self.log.create(stream, 1 if stream in {*raw, COMMANDS} else PARTITIONS)
+            await self.log.create(SNAPSHOTS, PARTITIONS, compacted=True)
             for _ in range(3):
                 self._workers.append(await self._start())
             for step in range(self._steps):
@@ -302,6 +312,30 @@ class Simulation:
                 connection.execute(f"DELETE FROM {name}")  # noqa: S608
                 marks = ", ".join("?" * columns)
                 connection.executemany(f"INSERT INTO {name} VALUES ({marks})", self._dump[name])  # noqa: S608
+
+    async def _snapshot(self) -> None:
+        """Let an operator take a snapshot, on a machine of a worker, and with its connections."""
+        worker = self._random.choice(self._workers)
+        lane = Lane("snapshot", 0)
+        running = worker.under_way.get(lane)
+        if running is None or running.done():
+            worker.under_way[lane] = asyncio.create_task(self._taking(worker, self._random.randrange(PARTITIONS)))
+
+    async def _taking(self, worker: Worker, partition: int) -> None:
+        RUNNING.set(worker.version)
+        lineage = f"{await self.log.lineage(LOG)}/{await self.log.lineage(OUTCOMES)}"
+        live = self.tables, EmbeddedUpkeep(self._database)
+        with EmbeddedDatabase() as database:
+            scratch = EmbeddedTables(database), EmbeddedUpkeep(database)
+            try:
+                await take_snapshot(
+                    worker.log, Snapshots(worker.log, lineage=lineage), partition, live=live, scratch=scratch
+                )
+            except RetryableError:
+                return
+            except FatalError as error:
+                if error.code != "snapshot_unreadable":  # told to whoever takes it: another operator was at it as well
+                    self.fatal.append(error)
 
     async def _wipe(self) -> None:
         self._dump = {name: [] for name in _TABLES}

@@ -10,12 +10,17 @@ import pytest
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.adapters.embedded.tables import EmbeddedTables
+from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
 from interaction_router.adapters.failpoints import Failpoints
+from interaction_router.application import snapshots
 from interaction_router.application.intake import AGENTS, COMMANDS, CONTACTS, Agents, Hints, IntakeStage, RawReading
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.snapshots import SNAPSHOTS, Snapshots
+from interaction_router.application.snapshotting import take_snapshot
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
+from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Observer, Outgoing, WorkerGap
@@ -35,6 +40,9 @@ TAKEOVERS: dict[WorkerGap, WorkerGap] = {
     "takeover_applied": "outcomes_acknowledged",
 }
 """Gaps of a takeover that has something to do, each with the death before it that leaves it."""
+RESTORES: frozenset[WorkerGap] = frozenset({"tables_emptied", "tables_chunk_restored", "tables_restored"})
+"""Gaps of a takeover that finds no rows, and a snapshot."""
+CHUNK_BYTES = 2_000
 
 
 class DeathError(BaseException):
@@ -91,6 +99,7 @@ class World:
 
     def __init__(self, database: EmbeddedDatabase) -> None:
         self._clock = ManualClock()
+        self._database = database
         self.log, self.tables = EmbeddedLog(database, self._clock), EmbeddedTables(database)
         self.committed: dict[Lane, int] = {}
 
@@ -101,14 +110,29 @@ class World:
     async def begin(self) -> None:
         for stream in (*self.raw, AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
             await self.log.create(stream, PARTITIONS)
+        await self.log.create(SNAPSHOTS, PARTITIONS, compacted=True)
 
     async def feed(self, records: list[tuple[str, Outgoing]]) -> None:
         for stream, record in records:
             self._clock.ms += 1
             await self.log.append(stream, 0, [record])
 
+    async def lineage(self) -> str:
+        return f"{await self.log.lineage(LOG)}/{await self.log.lineage(OUTCOMES)}"
+
+    async def take_snapshots(self) -> None:
+        live = self.tables, EmbeddedUpkeep(self._database)
+        for partition in range(PARTITIONS):
+            snapshots = Snapshots(self.log, lineage=await self.lineage())
+            with scratch() as fold:
+                await take_snapshot(self.log, snapshots, partition, live=live, scratch=fold)
+
+    async def wipe(self) -> None:
+        for partition in range(PARTITIONS):
+            await self.tables.clear(partition)
+
     async def process(self, observer: Observer) -> Process:
-        lineage = f"{await self.log.lineage(LOG)}/{await self.log.lineage(OUTCOMES)}"
+        lineage = await self.lineage()
         intake = IntakeStage(
             self.log,
             RawReading(Agents(self.log), SETTINGS, lineages={each: await self.log.lineage(each) for each in self.raw}),
@@ -138,6 +162,11 @@ def world() -> Iterator[World]:
         yield World(database)
 
 
+@pytest.fixture(autouse=True)
+def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "CHUNK_BYTES", CHUNK_BYTES)
+
+
 @pytest.mark.parametrize("gap", [gap for gap in get_args(WorkerGap) if gap not in SHELL_GAPS])
 async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: WorkerGap) -> None:
     """Each time that the gap is reached in the story is a story of its own."""
@@ -147,11 +176,24 @@ async def test_a_death_in_a_gap_loses_nothing_and_does_nothing_twice(gap: Worker
     assert nth > 1, "the story never reaches the gap"
 
 
+async def _lose(storage: World, *, begun: bool) -> None:
+    """Have all rows lost behind a snapshot, `begun`: while an older one was being put into the tables."""
+    await (await storage.process(UNOBSERVED)).settle(storage.committed)
+    await storage.take_snapshots()
+    await storage.feed(story("c"))
+    await storage.wipe()
+    if begun:
+        assert await storage.dies("tables_chunk_restored", nth=2)
+        await storage.take_snapshots()
+
+
 async def _survives(gap: WorkerGap, nth: int) -> bool:
     """Return whether the gap is reached so often; fail where anything is wrong after the death in it."""
     with world() as storage:
         await storage.begin()
         await storage.feed(STORY)
+        if gap in RESTORES:
+            await _lose(storage, begun=gap == "tables_emptied")
         if gap in TAKEOVERS:
             reached = await storage.dies(TAKEOVERS[gap], nth=nth)
             assert not reached or await storage.dies(gap, nth=1)
@@ -168,6 +210,8 @@ async def test_a_failure_in_a_gap_is_tried_again_and_does_nothing_twice(gap: Wor
     with world() as storage:
         await storage.begin()
         await storage.feed(STORY)
+        if gap in RESTORES:
+            await _lose(storage, begun=gap == "tables_emptied")
         observer = Failpoints([Failpoint(gap, "fail", nth) for nth in (1, 3, 4, 9)], UNOBSERVED, die=_die)
         await (await storage.process(observer)).settle(storage.committed)
         assert [str(each) for each in await check(storage.log, storage.tables, SETTINGS)] == []
@@ -179,8 +223,7 @@ async def test_a_takeover_that_folds_tells_that_it_gets_on() -> None:
         await storage.begin()
         await storage.feed(STORY)
         await (await storage.process(UNOBSERVED)).settle(storage.committed)
-        for partition in range(PARTITIONS):
-            await storage.tables.clear(partition)
+        await storage.wipe()
         process = await storage.process(Failpoints((Failpoint("takeover_applied", "hang"),), UNOBSERVED, die=_die))
         taking = asyncio.create_task(process.assignment.committed(LOG, 0))
         assert process.assignment.progress(LOG, 0) == 0

@@ -11,8 +11,11 @@ from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import rebuilding, takeover
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.rebuilding import Rebuilder
+from interaction_router.application.snapshots import Snapshots
+from interaction_router.application.snapshotting import take_snapshot
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import LOG, UPDATES, Views, read_head
+from interaction_router.bootstrap.state import scratch
 from interaction_router.domain import contacts, endpoints, events
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.ids import Entity
@@ -21,9 +24,10 @@ from interaction_router.domain.messages import ContactDeleted, ContactSaved, Con
 from interaction_router.domain.rows import Policy
 from interaction_router.ports import Outgoing
 from interaction_router.wire.codec import decode_log_record
-from tests.e2e.embedded import saved
+from tests.e2e.embedded import saved, sms
 from tests.faults.bench import Bench
 from tests.faults.plants import _order
+from tests.faults.plants_restoring import a_snapshot_goes_beside_rows
 from tests.faults.simulator import PARTITIONS, SETTINGS
 from tests.unit.test_rebuilding import ANN
 from tests.unit.test_rebuilding import bench as rebuilt_bench
@@ -160,3 +164,28 @@ def test_rows_are_not_there_before_the_flip(monkeypatch: pytest.MonkeyPatch, *, 
         monkeypatch.setattr(rebuilding, "shadow_of", lambda partition: partition)
     row = asyncio.run(_row_before_the_flip())
     assert (row is not None) is planted
+
+
+async def _kinds_behind_a_late_restore() -> list[str]:
+    """Restore a partition that was empty when somebody looked, and is not any more; return what is wrong with it."""
+    async with rebuilt_bench() as at:
+        await at.feed(saved("c1", PHONE))
+        at.assignment.forget(LOG, at.home)
+        snapshots = Snapshots(at.log, lineage=at.views.lineage)
+        with scratch() as fold:
+            await take_snapshot(at.log, snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
+        await at.feed(sms("i1", PHONE))
+        at.shell.stop()
+        with suppress(RetryableError):
+            await snapshots.restore(at.home, at.tables, into=at.home)
+        return [each.kind for each in await at.differences()]
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_snapshot_is_not_put_beside_rows(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    """Else those that it lacks stay, and are read beside an `applied` that they are not of."""
+    if planted:
+        a_snapshot_goes_beside_rows(monkeypatch)
+    kinds = asyncio.run(_kinds_behind_a_late_restore())
+    assert ("row_extra" in kinds) is planted
+    assert bool(kinds) is planted

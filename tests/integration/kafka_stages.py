@@ -79,7 +79,7 @@ def repeats(batches: Sequence[Batch]) -> int:
     return repeated
 
 
-def options(bootstrap: str, namespace: str, **changes: float) -> ShellOptions:
+def options(bootstrap: str, namespace: str, **changes: float | str) -> ShellOptions:
     client = client_options(KafkaSettings(bootstrap_servers=bootstrap))
     defaults: dict[str, float] = {"session_timeout_ms": 3000, "heartbeat_interval_ms": 300}
     return ShellOptions(client, namespace, **{**defaults, **changes})  # type: ignore[arg-type]  # by name

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -63,7 +63,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-def shell_of(broker: Broker, namespace: str, stage: Recorder, **changes: float) -> FaustShell:
+def shell_of(broker: Broker, namespace: str, stage: Recorder, **changes: float | str) -> FaustShell:
     return FaustShell(
         options(broker.bootstrap, namespace, **changes), {"test": stage}, on_ready=lambda _role, _partitions: None
     )
@@ -254,6 +254,50 @@ async def test_rebalances_under_load_lose_nothing(broker: Broker, namespace: str
         await until(lambda: sum(1 + last - first for _, first, last in set(in_order)) >= 5000 * PARTITIONS)
     assert repeats(stages[0].batches) == 0, "batches under way at a rebalance are finished and committed"
     assert len(stages[1].forgotten) > 0
+
+
+NAMED: Mapping[str, float | str] = {"session_timeout_ms": 60_000}
+"""A session that lasts for longer than any test waits."""
+
+
+async def test_a_stopped_member_gives_its_partitions_to_others_also_where_it_has_a_name(
+    broker: Broker, namespace: str
+) -> None:
+    first, second = Recorder(), Recorder()
+    async with (
+        topic(broker.bootstrap, namespace, each=10) as log,
+        running(shell_of(broker, namespace, first, group_instance_id="first", **NAMED)),
+    ):
+        await until(lambda: first.handled() == 10 * PARTITIONS)
+        async with running(shell_of(broker, namespace, second, group_instance_id="second", **NAMED)):
+            await until(lambda: len(first.forgotten) > PARTITIONS)
+            await append(log, 10)
+            await until(lambda: first.handled() + second.handled() == 20 * PARTITIONS)
+            assert second.batches
+        await append(log, 10)
+        await until(lambda: first.handled() + second.handled() == 30 * PARTITIONS)
+
+
+async def test_a_stopped_member_that_keeps_its_name_finds_its_partitions_where_they_were(
+    broker: Broker, namespace: str
+) -> None:
+    first, second, again = Recorder(), Recorder(), Recorder()
+    keeping: dict[str, float | str] = {**NAMED, "group_instance_id": "second", "leave_at_stop": False}
+    async with (
+        topic(broker.bootstrap, namespace, each=10) as log,
+        running(shell_of(broker, namespace, first, group_instance_id="first", **NAMED)),
+    ):
+        await until(lambda: first.handled() == 10 * PARTITIONS)
+        async with running(shell_of(broker, namespace, second, **keeping)):
+            await until(lambda: len(first.forgotten) > PARTITIONS)
+            await append(log, 10)
+            await until(lambda: first.handled() + second.handled() == 20 * PARTITIONS)
+        moved = len(first.forgotten)
+        async with running(shell_of(broker, namespace, again, **keeping)):
+            await append(log, 10)
+            await until(lambda: first.handled() + second.handled() + again.handled() == 30 * PARTITIONS)
+            assert {batch.partition for batch in again.batches} == {batch.partition for batch in second.batches}
+            assert len(first.forgotten) == moved
 
 
 async def test_two_roles_in_one_process_are_two_groups(broker: Broker, namespace: str) -> None:

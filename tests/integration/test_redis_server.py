@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from interaction_router.adapters.redis.client import check_server, open_client
-from interaction_router.adapters.redis.tables import RedisTables
+from interaction_router.adapters.redis.tables import RedisTables, keys_of
 from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Loaded, Writes
@@ -290,3 +290,19 @@ def test_an_old_server_is_refused() -> None:
     check_server(about | {"redis_version": "7.0.0"}, cluster=False)
     with pytest.raises(FatalError, match="unknown"):
         check_server({"redis_version": "7.2.4", "role": "master", "cluster_enabled": 0}, cluster=False)
+
+
+async def test_keys_are_not_looked_for_in_two_lives_of_a_server(own_server: RedisServer) -> None:
+    """A cursor of the first means nothing to the second, which would leave out some."""
+    async with opened(own_server.url) as tables:
+        rows = {RowKey(f"row:{number}"): b"" for number in range(5000)}
+        await tables.apply(0, after=-1, applied=0, writes=Writes(puts=rows))
+        found = keys_of(tables._client, "router:{0}:")
+        await anext(found)
+        own_server.restart()
+        with pytest.raises(RetryableError, match="redis_unreachable"):  # another call hears of it
+            await tables.load(0, ())
+        await tables.apply(0, after=-1, applied=0, writes=Writes(puts=rows))
+        with pytest.raises(RetryableError, match="redis_restarted"):
+            async for _ in found:
+                pass

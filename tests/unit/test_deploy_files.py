@@ -56,7 +56,7 @@ def test_every_port_of_the_compose_file_is_on_loopback() -> None:
 def test_the_services_run_commands_that_there_are_with_settings_that_there_are() -> None:
     services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
     ours = [service for service in services.values() if service.get("image") == "interaction-router"]
-    assert len(ours) == 3
+    assert len(ours) == 4
     for service in ours:
         values = {
             name: str(value).replace("${GATEWAY_TOKEN:-", "").rstrip("}")

@@ -7,6 +7,7 @@ import aiokafka
 import faust
 import pytest
 from aiokafka.consumer.fetcher import Fetcher as PartitionFetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
 from faust.app.base import App, BootStrategy
@@ -48,6 +49,7 @@ def test_versions_are_the_ones_that_were_looked_into() -> None:
         (Fetcher._fetcher.fun, ["self"]),
         (PartitionFetcher._get_actions_per_node, ["self", "assignment"]),
         (PartitionFetcher._update_fetch_positions, ["self", "assignment", "node_id", "tps"]),
+        (GroupCoordinator.close, ["self"]),
         (MessageAccumulator.fail_all, ["self", "exception"]),
         (Sender.close, ["self"]),
     ],
@@ -93,6 +95,9 @@ def test_nothing_else_of_faust_is_overridden_by_chance(ours: type) -> None:
 
 def test_the_lanes_of_a_consumer_hide_none_of_fausts_attributes() -> None:
     assert not hasattr(Consumer, "_lanes")
+    assert not any(
+        hasattr(each, "leave") for each in (Consumer, AIOKafkaConsumerThread, App, aiokafka.AIOKafkaConsumer)
+    )
     assert not any("self._lanes" in inspect.getsource(base) for base in Consumer.__mro__[:-1])
 
 
@@ -101,6 +106,8 @@ def test_the_calls_that_the_overrides_rely_on_are_made() -> None:
     assert "self._create_worker_consumer(transport)" in inspect.getsource(AIOKafkaConsumerThread._create_consumer)
     assert "consumer.perform_seek()" in inspect.getsource(Recovery._resume_streams)
     assert "self._new_transport()" in inspect.getsource(App)
+    assert "self._group_instance_id is None" in inspect.getsource(GroupCoordinator._maybe_leave_group)
+    assert "await self._maybe_leave_group()" in inspect.getsource(GroupCoordinator.close)
     assert "thread.on_partitions_revoked" in inspect.getsource(ConsumerRebalanceListener)
     assert "self._thread.on_partitions_assigned" in inspect.getsource(ConsumerRebalanceListener)
     assert BatchTransport.Consumer is BatchConsumer

@@ -233,6 +233,7 @@ def test_only_secrets_have_files(tmp_path: Path) -> None:
     [
         ({"idle_close.smss": 60}, "idle_close.smss", "is none of the channels"),
         ({"kafka.heartbeat_interval": 10}, "kafka.heartbeat_interval", "shorter than kafka.session_timeout"),
+        ({"kafka.leave_at_stop": False}, "kafka.leave_at_stop", "needs kafka.group_instance_id"),
         ({"kafka.sasl_username": "u"}, "kafka.sasl_username", "is never used"),
         ({"kafka.security_protocol": "SASL_SSL", "kafka.sasl_username": "u"}, "kafka.sasl_password", "is needed"),
         ({"kafka.ssl_cafile": __file__}, "kafka.ssl_cafile", "is never used"),

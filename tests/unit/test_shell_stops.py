@@ -21,6 +21,9 @@ class App:
     def __init__(self) -> None:
         self.may_stop = asyncio.Event()
 
+    async def leave(self) -> None:
+        pass
+
     async def stop(self) -> None:
         with suppress(asyncio.CancelledError):
             await self.may_stop.wait()

@@ -9,7 +9,7 @@ from interaction_router.adapters.prometheus import Meters
 from interaction_router.application.views import DEAD_LETTERS
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Bounds, Loaded, Log, Outgoing, Received, Stage, Tables, Writes
+from interaction_router.ports import Bounds, Loaded, Log, Outgoing, Received, Restoring, Stage, Standing, Tables, Writes
 
 Server = Literal["kafka", "redis"]
 
@@ -103,6 +103,16 @@ class MeasuredTables:
         """Write it all at once."""
         with self._measured("apply"):
             return await self._tables.apply(partition, after=after, applied=applied, writes=writes)
+
+    async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
+        """Put a part of a snapshot in."""
+        with self._measured("restore"):
+            return await self._tables.restore(partition, after=after, then=then, writes=writes)
+
+    async def empty(self, partition: int, *, after: Restoring) -> Standing:
+        """Forget all of a partition that is being restored."""
+        with self._measured("empty"):
+            return await self._tables.empty(partition, after=after)
 
     async def clear(self, partition: int) -> None:
         """Forget all of a partition."""

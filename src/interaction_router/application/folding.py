@@ -73,6 +73,7 @@ class Folding:
                 await self._base(self._into)
             await self._tables.apply(self._into, after=-1, applied=-1, writes=Writes())
             applied, head, outcome, _ = await self._standing()
+            bounds = await self._log.bounds(OUTCOMES, self._partition)  # behind it, since a snapshot may be new
         if outcome >= bounds.end:
             cause = f"The snapshot of partition {self._partition} has outcome {outcome}, the log ends at {bounds.end}."
             raise FatalError("outcomes_missing", cause, "The outcomes have lost records: restore the topic.")

@@ -15,7 +15,7 @@ from interaction_router.domain.errors import FatalError, RetryableError, RouterE
 from interaction_router.domain.events import Decision, Outcome
 from interaction_router.ports import Bounds, Log, Observer, Tables, Upkeep, shadow_of
 
-UNUSABLE: Final = frozenset({"tables_damaged", "tables_clearing", "tables_type"})
+UNUSABLE: Final = frozenset({"tables_damaged", "tables_clearing", "tables_restoring", "tables_type"})
 """Codes of tables that cannot be loaded until they are made anew."""
 
 FENCE: Final = -1

@@ -5,18 +5,29 @@ until that is written, the one of before is the latest. The chunks of before the
 are those of `rowlines`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import orjson
 
 from interaction_router.application.folding import Base, Folding
 from interaction_router.application.outcomes import OUTCOMES, read_range
-from interaction_router.application.rowlines import lines_of, read_lines, take_line
+from interaction_router.application.rowlines import lines_of, writes_of
 from interaction_router.application.unobserved import UNOBSERVED
-from interaction_router.domain.errors import FatalError
-from interaction_router.ports import Log, Observer, Outgoing, Received, Tables, Upkeep, Writes
+from interaction_router.domain.errors import FatalError, RetryableError, RouterError
+from interaction_router.ports import (
+    Log,
+    Observer,
+    Outgoing,
+    Received,
+    Restoring,
+    Standing,
+    Tables,
+    Upkeep,
+    Writes,
+)
 
 SNAPSHOTS: Final = "internal.snapshots"
 CHUNK_BYTES: Final = 512 * 1024
@@ -25,6 +36,7 @@ CHUNK_BYTES: Final = 512 * 1024
 KEPT: Final = 1000
 """Outcomes that are never removed: a takeover looks at the last ones for what was not told yet."""
 
+_ANEW: Final = "Rebuild with --from-start, or take a new snapshot."
 _MANIFEST: Final = b"manifest"
 _BACK: Final = 64
 """Records at the end of a partition that are looked at first for the manifest; then twice as many, and so on."""
@@ -41,14 +53,19 @@ class Snapshot:
     start: int
     manifest: int
 
+    @property
+    def name(self) -> str:
+        """What tells it from the others of its partition."""
+        return f"{self.key}@{self.manifest}"
+
 
 class Snapshots:
     """Reads and writes the snapshots of one log's tables."""
 
     def __init__(self, log: Log, *, lineage: str, observer: Observer = UNOBSERVED) -> None:
-        """Snapshots of other lineages are passed over."""
+        """Snapshots of another `lineage` are passed over."""
         self._log = log
-        self._lineage = lineage
+        self.lineage = lineage
         self._observer = observer
         self._there: bool | None = None
 
@@ -65,7 +82,7 @@ class Snapshots:
                 found = next((each for each in reversed(records) if each.key == _MANIFEST), found)
             if found is not None:
                 snapshot = _snapshot(found)
-                return snapshot if snapshot.lineage == self._lineage else None
+                return snapshot if snapshot.lineage == self.lineage else None
             until, back = start, 2 * back
         return None
 
@@ -84,41 +101,95 @@ class Snapshots:
         """Return what fills tables for a `Folding` with the latest snapshot, where there is one."""
 
         async def fill(into: int) -> None:
-            snapshot = await self.latest(partition)
-            if snapshot is not None:
-                await self.restore(snapshot, partition, tables, into)
+            await self.restore(partition, tables, into=into)
 
         return fill
 
-    async def restore(self, snapshot: Snapshot, partition: int, tables: Tables, into: int) -> None:
-        """Put a snapshot into empty tables that nobody reads.
+    async def restore(
+        self, partition: int, tables: Tables, *, into: int, after: int = -1, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bring tables that are at `after` to the latest snapshot, where there is one that is further; `told` hears of each step.
+
+        Any number of processes may be at it, and at their takeovers: each step is done only where the tables are where
+        the one before it has left them, and what is in them follows from where they are. Tables that somebody has begun
+        to fill are gone on with; what there is of an older snapshot is removed first.
 
         Raises:
-            FatalError: it is not whole.
+            RetryableError: somebody else has moved the tables.
+            FatalError: the snapshot is not whole, or the tables are being filled from another log.
         """
-        chunks = 0
-        async for record in self._chunks(partition, snapshot.start, snapshot.manifest):
-            if record.value is None or not (record.key or b"").startswith(f"{snapshot.key}/".encode()):
-                continue
-            writes = Writes()
-            for line in read_lines(record.value.splitlines()):
-                take_line(line, writes)
-            await tables.apply(into, after=-1, applied=-1, writes=writes)
-            chunks += 1
-        if chunks != snapshot.chunks:
-            cause = f"The snapshot of partition {partition} has {chunks} of {snapshot.chunks} chunks."
-            raise FatalError("snapshot_unreadable", cause, "Rebuild with --from-start, or take a new snapshot.")
-        await tables.apply(into, after=-1, applied=snapshot.applied, writes=Writes())
+        snapshot = await self.latest(partition)
+        if snapshot is None:
+            await self.abandon(tables, into)
+            return
+        if after >= 0:
+            if snapshot.applied <= after:
+                return
+            await self._empty(tables, into, after)
+            told()
+        at = await self._begun(snapshot, tables, into)
+        async for number, chunk in self._chunks(partition, snapshot, at.chunks):
+            if number == at.chunks:
+                further = at._replace(chunks=number + 1)
+                at = _further(into, at, await tables.restore(into, after=at, then=further, writes=_writes(chunk)))
+                told()
+                await self._observer.reached("tables_chunk_restored", into)
+        if at.chunks != snapshot.chunks:
+            raise await self._incomplete(snapshot, partition, at)
+        if await tables.restore(into, after=at, then=snapshot.applied, writes=Writes()) != snapshot.applied:
+            raise _moved(into)
+        await self._observer.reached("tables_restored", into)
+
+    async def abandon(self, tables: Tables, into: int) -> None:
+        """Empty tables that somebody has begun to fill, with whatever snapshot."""
+        at = await tables.restore(into, after=-1, then=-1, writes=Writes())
+        if isinstance(at, Restoring):
+            await self._empty(tables, into, at)
+
+    async def _begun(self, snapshot: Snapshot, tables: Tables, into: int) -> Restoring:
+        """Return how much of the snapshot there is in the tables, having emptied them of any other."""
+        begun = Restoring(self.lineage, snapshot.name, 0)
+        at = await tables.restore(into, after=-1, then=begun, writes=Writes())
+        if isinstance(at, Restoring) and at[:2] != begun[:2]:
+            await self._empty(tables, into, at)
+            at = await tables.restore(into, after=-1, then=begun, writes=Writes())
+        return _further(into, begun, at)
+
+    async def _empty(self, tables: Tables, into: int, after: Standing) -> None:
+        """Remove all rows, having first put the tables where nobody else has ever put them."""
+        if isinstance(after, Restoring) and after.lineage != self.lineage:
+            cause = f"The tables of partition {into} are being filled from another internal log."
+            raise FatalError("tables_of_another_log", cause, "Use another namespace, or see `state rebuild`.")
+        alone = Restoring(self.lineage, f"none-{uuid4().hex}", 0)
+        if await tables.restore(into, after=after, then=alone, writes=Writes()) != alone:
+            raise _moved(into)
+        if await tables.empty(into, after=alone) != -1:
+            raise _moved(into)
+        await self._observer.reached("tables_emptied", into)
+
+    async def _incomplete(self, snapshot: Snapshot, partition: int, at: Restoring) -> RouterError:
+        if await self.latest(partition) != snapshot:  # its chunks may be gone by now
+            return _moved(partition)
+        cause = f"The snapshot of partition {partition} has {at.chunks} of {snapshot.chunks} chunks."
+        return FatalError("snapshot_unreadable", cause, _ANEW)
 
     async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> int:
-        """Write what the tables, which nobody else moves, have of a fold; return the number of chunks."""
+        """Write what the tables, which nobody else moves, have of a fold; return the number of chunks.
+
+        Raises:
+            RetryableError: somebody else has written one meanwhile, and may have removed the chunks of this one.
+        """
         first, start = await self._log.bounds(SNAPSHOTS, partition)
         key, number = f"{fold.applied}@{start}", 0
         async for chunk in _chunks(tables, partition):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(f"{key}/{number}".encode(), chunk)])
             await self._observer.reached("snapshot_chunk_written", partition)
             number += 1
-        manifest = {"applied": fold.applied, "lineage": self._lineage, "key": key, "chunks": number, "start": start}
+        latest = await self.latest(partition)
+        if latest is not None and latest.manifest >= start:
+            cause = f"Somebody else has taken a snapshot of partition {partition} meanwhile."
+            raise RetryableError("snapshot_elsewhere", cause, "That one will do, or try again.")
+        manifest = {"applied": fold.applied, "lineage": self.lineage, "key": key, "chunks": number, "start": start}
         await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST, orjson.dumps(manifest))])
         await self._observer.reached("snapshot_written", partition)
         if old := await self._living(partition, first, start):
@@ -135,7 +206,7 @@ class Snapshots:
         snapshot = await self.latest(partition)
         if snapshot is None:
             raise FatalError("snapshot_unreadable", f"The snapshot of partition {partition} is gone.", "Try again.")
-        await self.restore(snapshot, partition, tables, into)
+        await self.restore(partition, tables, into=into)
 
     async def removable(self, partition: int, outcome: int) -> int:
         """Return the offset before which no outcome is needed, where `outcome` is the last one in the latest snapshot."""
@@ -145,14 +216,21 @@ class Snapshots:
     async def _living(self, partition: int, start: int, end: int) -> list[bytes]:
         """Return the keys of chunks that stand there, also those that somebody who died has left."""
         keys: dict[bytes, None] = {}
-        async for record in self._chunks(partition, start, end):
+        async for record in self._records(partition, start, end):
             if record.value is None:
                 keys.pop(record.key or b"", None)
             elif record.key != _MANIFEST:
                 keys[record.key or b""] = None
         return list(keys)
 
-    async def _chunks(self, partition: int, start: int, end: int) -> AsyncIterator[Received]:
+    async def _chunks(self, partition: int, snapshot: Snapshot, first: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield the chunks from the `first` on, each with its number; every chunk is a record, so it stands no sooner."""
+        begin = f"{snapshot.key}/".encode()
+        async for record in self._records(partition, snapshot.start + first, snapshot.manifest):
+            if record.value is not None and record.key is not None and record.key.startswith(begin):
+                yield int(record.key.removeprefix(begin)), record.value
+
+    async def _records(self, partition: int, start: int, end: int) -> AsyncIterator[Received]:
         while start < end:
             records = await self._log.read(SNAPSHOTS, partition, start, limit=16)
             if not records:
@@ -191,4 +269,26 @@ def _snapshot(record: Received) -> Snapshot:
         return Snapshot(**fields, manifest=record.offset)
     except TypeError as error:
         cause = "The manifest of a snapshot is not in a form that this version knows."
-        raise FatalError("snapshot_unreadable", cause, "Rebuild with --from-start, or take a new snapshot.") from error
+        raise FatalError("snapshot_unreadable", cause, _ANEW) from error
+
+
+def _writes(chunk: bytes) -> Writes:
+    try:
+        return writes_of(chunk.splitlines())
+    except (FatalError, ValueError) as error:
+        raise FatalError("snapshot_unreadable", "A chunk of a snapshot cannot be read.", _ANEW) from error
+
+
+def _further(into: int, at: Restoring, standing: Standing) -> Restoring:
+    """Return how far the tables are where that is on the way from `at`.
+
+    Raises:
+        RetryableError: it is not.
+    """
+    if isinstance(standing, Restoring) and standing[:2] == at[:2] and standing.chunks >= at.chunks:
+        return standing
+    raise _moved(into)
+
+
+def _moved(partition: int) -> RetryableError:
+    return RetryableError("taken_over", f"Another worker moves partition {partition}.", "Taking over anew.")

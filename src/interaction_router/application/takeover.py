@@ -1,5 +1,6 @@
 """Taking a partition over: what counts is read from the outcomes, the views behind it are made again."""
 
+import logging
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from interaction_router.application.assignment import Standpoint
 from interaction_router.application.fold import fold as fold_outcomes
 from interaction_router.application.outcomes import OUTCOMES, Counting, known_done, read_range
 from interaction_router.application.rowstore import RowStore
+from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import (
     DEAD_LETTERS,
@@ -34,6 +36,7 @@ from interaction_router.domain.rows import (
 from interaction_router.ports import Bounds, Log, Observer, Tables
 from interaction_router.wire.codec import decode_row
 
+_LOGGER = logging.getLogger("interaction_router.assignment")
 _ATTEMPTS = 5
 _CACHE_ROWS = 20_000
 """Rows that are kept on the way, since what follows mostly goes on from what was last."""
@@ -55,8 +58,8 @@ class Takeover:
 
     `wrote` are the conversations that it has written to the state topic, in doubt as any such write is; `overtaken`
     those of them that are elsewhere by now, so that a write of an attempt before the last may have come behind their
-    owner's, and nothing that happens here tells. `folded` counts the outcomes that it has folded, and so tells that it
-    gets on.
+    owner's, and nothing that happens here tells. `folded` counts the outcomes that it has folded, and the chunks of a
+    snapshot, and so tells that it gets on.
     """
 
     def __init__(self, log: Log, tables: Tables, views: Views, partition: int, observer: Observer = UNOBSERVED) -> None:
@@ -66,6 +69,7 @@ class Takeover:
         self._tables = tables
         self._views = views
         self._partition = partition
+        self._snapshots = Snapshots(log, lineage=views.lineage, observer=observer)
         self.wrote: set[RowKey] = set()
         self.overtaken: set[RowKey] = set()
         self.folded = 0
@@ -78,24 +82,53 @@ class Takeover:
         """
         await self._observer.reached("takeover_begun", self._partition)
         for _ in range(_ATTEMPTS):
-            fold = await self._tables_now()
-            bounds = await self._log.bounds(OUTCOMES, self._partition)
-            if fold.outcome >= bounds.end:
-                raise FatalError(
-                    "tables_ahead",
-                    f"The tables of partition {self._partition} have outcome {fold.outcome}, the log ends at {bounds.end}.",
-                    "The topic was made anew or has lost records. See `interaction-router state rebuild`.",
-                )
-            if bounds.first > fold.outcome + 1:
-                raise FatalError(
-                    "outcomes_trimmed",
-                    f"The tables of partition {self._partition} lack outcomes from {fold.outcome + 1} on, and those begin at {bounds.first}.",
-                    "Run `interaction-router state rebuild`: it goes on from the latest snapshot.",
-                )
+            fold, bounds = await self._begin()
             await self._fold_up_to(bounds, fold)
-            if (await self._tables_now()).applied == fold.applied:
+            standing = await self._tables_now()
+            if standing is not None and standing.applied == fold.applied:
                 return await self._standpoint(fold, bounds.end)
         raise RetryableError("taken_over", f"Another worker still moves partition {self._partition}.", "Trying again.")
+
+    async def _begin(self) -> tuple[_Fold, Bounds]:
+        """Return how far the tables are, with the latest snapshot in them where the fold cannot go on from what there was.
+
+        Where nothing was, it could: that would only take longer.
+        """
+        fold = await self._tables_now()
+        bounds = await self._log.bounds(OUTCOMES, self._partition)
+        if fold is None or fold.applied < 0 or bounds.first > fold.outcome + 1:
+            await self._restore(-1 if fold is None else fold.applied)
+            fold = await self._tables_now()
+            bounds = await self._log.bounds(OUTCOMES, self._partition)
+        if fold is None:
+            raise self._moved()
+        if fold.outcome >= bounds.end:
+            raise FatalError(
+                "tables_ahead",
+                f"The tables of partition {self._partition} have outcome {fold.outcome}, the log ends at {bounds.end}.",
+                "The topic was made anew or has lost records. See `interaction-router state rebuild`.",
+            )
+        if bounds.first > fold.outcome + 1:
+            raise FatalError(
+                "outcomes_trimmed",
+                f"The tables of partition {self._partition} lack outcomes from {fold.outcome + 1} on, and those begin at {bounds.first}.",
+                "There is no snapshot that leads on to them: restore the topic.",
+            )
+        return fold, bounds
+
+    async def _restore(self, after: int) -> None:
+        """Put the latest snapshot in the place of what the tables have, where it is further and can be read."""
+        partition = self._partition
+        try:
+            await self._snapshots.restore(partition, self._tables, into=partition, after=after, told=self._got_on)
+        except FatalError as error:
+            if error.code != "snapshot_unreadable":
+                raise
+            _LOGGER.warning("snapshot_passed_over", extra={"partition": partition, "code": error.code})
+            await self._snapshots.abandon(self._tables, partition)
+
+    def _got_on(self) -> None:
+        self.folded += 1
 
     async def _fold_up_to(self, bounds: Bounds, fold: _Fold) -> None:
         counting = Counting(fold.applied)
@@ -121,8 +154,14 @@ class Takeover:
             )
         return Standpoint(self._partition, fold.applied, expected, fold.outcome, fold.head, self._views.lineage)
 
-    async def _tables_now(self) -> _Fold:
-        loaded = await self._tables.load(self._partition, [], [HEAD])
+    async def _tables_now(self) -> _Fold | None:
+        """Return how far the tables are, None where a snapshot is being put into them."""
+        try:
+            loaded = await self._tables.load(self._partition, [], [HEAD])
+        except RetryableError as error:
+            if error.code != "tables_restoring":
+                raise
+            return None
         head, outcome, lineage = read_head(loaded.buckets[0])
         if lineage is not None and lineage != self._views.lineage:
             raise FatalError(

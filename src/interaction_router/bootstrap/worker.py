@@ -58,6 +58,7 @@ def _shell_options(settings: Settings) -> ShellOptions:
         session_timeout_ms=milliseconds(kafka.session_timeout),
         heartbeat_interval_ms=milliseconds(kafka.heartbeat_interval),
         group_instance_id=kafka.group_instance_id,
+        leave_at_stop=kafka.leave_at_stop,
         batch_records=settings.worker.batch_records,
         stall_limit_s=settings.worker.stall_limit.total_seconds(),
     )

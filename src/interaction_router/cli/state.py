@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
@@ -23,6 +24,7 @@ from interaction_router.domain.errors import FatalError, RetryableError
 if TYPE_CHECKING:
     from interaction_router.application.copies import Copies
     from interaction_router.application.rebuilding import Rebuilding
+    from interaction_router.application.snapshotting import Taken
     from interaction_router.application.verification import Difference
     from interaction_router.bootstrap.state import State
 
@@ -151,7 +153,7 @@ async def _rebuild(
             return plans
         done: list[tuple[Rebuilding, int | None]] = []
         for plan, _ in plans:
-            told = partial(_tell, steps, plan)
+            told = partial(_tell, steps, plan.partition, up_to=plan.up_to)
             done.append((plan, await rebuilder.rebuild(plan.partition, told)))
         for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
@@ -170,11 +172,11 @@ def snapshot(invocation: Invocation, *, partitions: tuple[int, ...], trim: bool)
     Workers notice nothing. It is made from the outcomes, not from the tables, and begins at the snapshot of before.
     """
     with Steps() as steps:
-        rows = asyncio.run(_snapshot(invocation, partitions, steps))
+        taken = asyncio.run(_snapshot(invocation, partitions, steps))
     if trim:
-        asyncio.run(_trim(invocation, {int(row["partition"]): int(row["removable"]) for row in rows}))
+        asyncio.run(_trim(invocation, {each.partition: each.removable for each in taken}))
     columns = {"partition": "partition", "applied": "applied", "chunks": "records", "removable": "outcomes needed from"}
-    invocation.output.table(rows, columns)
+    invocation.output.table([asdict(each) for each in taken], columns)
 
 
 async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
@@ -185,30 +187,20 @@ async def _trim(invocation: Invocation, ends: Mapping[int, int]) -> None:
         await topics.trim(OUTCOMES, ends)
 
 
-async def _snapshot(invocation: Invocation, partitions: Sequence[int], steps: Steps) -> list[dict[str, int]]:
-    from interaction_router.application.folding import Folding  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.application.rebuilding import Rebuilder  # noqa: PLC0415 - likewise
-    from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - likewise
+async def _snapshot(invocation: Invocation, partitions: Sequence[int], steps: Steps) -> "list[Taken]":
+    from interaction_router.application.snapshots import SNAPSHOTS, Snapshots  # noqa: PLC0415 - `--help` needs none
+    from interaction_router.application.snapshotting import take_snapshot  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.state import opened_state, scratch  # noqa: PLC0415 - likewise
-    from interaction_router.ports import shadow_of  # noqa: PLC0415 - likewise
 
-    done: list[dict[str, int]] = []
+    done: list[Taken] = []
     async with opened_state(invocation.settings()) as state:
-        lineage = state.views.lineage
         await state.log.partitions(SNAPSHOTS)
-        snapshots = Snapshots(state.log, lineage=lineage, observer=state.observer)
+        snapshots = Snapshots(state.log, lineage=state.views.lineage, observer=state.observer)
+        live = (state.tables, state.upkeep)
         for partition in _chosen(state, partitions):
-            plan = await Rebuilder(state.log, state.tables, state.upkeep, lineage=lineage).look(partition)
+            told = partial(_tell, steps, partition)
             with scratch() as fold:
-                base = snapshots.base(partition, fold[0])
-                folding = Folding(state.log, fold[0], partition, into=partition, lineage=lineage, base=base)
-                await folding.begin()
-                await folding.up_to(max(plan.up_to, folding.applied), partial(_tell, steps, plan))
-                chunks = await snapshots.write(partition, folding, fold)
-                await snapshots.read_back(partition, fold[0], shadow_of(partition))
-            behind = plan.applied is None or plan.applied < plan.up_to
-            needed = plan.bounds.first if behind else await snapshots.removable(partition, folding.outcome)
-            done.append({"partition": partition, "applied": folding.applied, "chunks": chunks, "removable": needed})
+                done.append(await take_snapshot(state.log, snapshots, partition, live=live, scratch=fold, told=told))
     return done
 
 
@@ -319,8 +311,8 @@ async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict
     return done
 
 
-def _tell(steps: Steps, plan: "Rebuilding", at: int) -> None:
-    steps.tell(f"outcomes of partition {plan.partition}", at + 1, max(at, plan.up_to) + 1)
+def _tell(steps: Steps, partition: int, at: int, up_to: int) -> None:
+    steps.tell(f"outcomes of partition {partition}", at + 1, max(at, up_to) + 1)
 
 
 def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:

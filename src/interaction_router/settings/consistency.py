@@ -51,6 +51,8 @@ def _of_inputs(settings: Settings) -> Iterator[Contradiction]:
 def _of_kafka(kafka: KafkaSettings) -> Iterator[Contradiction]:
     if kafka.heartbeat_interval >= kafka.session_timeout:
         yield Contradiction(("kafka", "heartbeat_interval"), "must be shorter than kafka.session_timeout")
+    if not kafka.leave_at_stop and kafka.group_instance_id is None:
+        yield Contradiction(("kafka", "leave_at_stop"), "needs kafka.group_instance_id where it is false")
     logs_in = kafka.security_protocol.startswith("SASL")
     for field in ("sasl_username", "sasl_password"):
         given = getattr(kafka, field) is not None

@@ -69,9 +69,10 @@ class KafkaSettings(Section):
         description="A worker not heard of for this long has its partitions given to others.",
     )
     heartbeat_interval: Duration = Field(
-        timedelta(seconds=3),
+        timedelta(milliseconds=300),
         ge=timedelta(milliseconds=100),
-        description="How often a worker is heard of; at most a third of `session_timeout` is wise.",
+        description="How often a worker is heard of, and hears that another one has come or gone; "
+        "at most a third of `session_timeout` is wise.",
     )
     request_timeout: Duration = Field(
         timedelta(seconds=40), ge=timedelta(seconds=1), description="How long to wait for a broker's answer."
@@ -80,7 +81,12 @@ class KafkaSettings(Section):
         None,
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="A name that a worker keeps through restarts (static membership), one for each worker: "
-        "a quick restart then moves no partition.",
+        "where it is killed, a restart within `session_timeout` moves no partition.",
+    )
+    leave_at_stop: bool = Field(
+        default=True,
+        description="Whether a worker that is asked to stop gives its partitions to others at once. Else they wait for "
+        "its restart, or for `session_timeout`: for workers with a `group_instance_id` that are restarted in turn.",
     )
 
 

@@ -67,7 +67,6 @@ class World:
             namespace="faults",
             folder=folder,
             KAFKA__SESSION_TIMEOUT=str(SESSION_S),
-            KAFKA__HEARTBEAT_INTERVAL="1",
             KAFKA__REQUEST_TIMEOUT="6",
         )
         past = {

@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
+from interaction_router.adapters import standing
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Loaded, Writes
+from interaction_router.ports import Loaded, Restoring, Standing, Writes
 
 SUSPENDED = -2
 """Stands for `applied` while nobody may load or apply."""
@@ -39,21 +40,32 @@ class EmbeddedTables:
 
     async def apply(self, partition: int, *, after: int, applied: int, writes: Writes) -> int:
         """Write it all in one transaction iff `applied` is still `after`; return what `applied` is then."""
+        return standing.folded(await self.restore(partition, after=after, then=applied, writes=writes))
+
+    async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
+        """Do as `apply`, also on the way from nothing to a snapshot."""
         with self._database.writing() as connection:
-            standing = applied_of(connection, partition)
-            if standing != after:
-                return standing
+            found = standing_of(connection, partition)
+            if found != after:
+                return found
             _delete(connection, partition, writes)
             _put(connection, partition, writes)
-            connection.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (partition, applied))
-        return applied
+            connection.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (partition, standing.kept(then)))
+        return then
+
+    async def empty(self, partition: int, *, after: Restoring) -> Standing:
+        """Forget all of a partition in one transaction iff its tables are still `after`."""
+        with self._database.writing() as connection:
+            found = standing_of(connection, partition)
+            if found != after:
+                return found
+            _forget(connection, partition)
+        return -1
 
     async def clear(self, partition: int) -> None:
         """Forget all of a partition."""
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM applied WHERE partition = ?", (partition,))
-            connection.execute("DELETE FROM entry WHERE partition = ?", (partition,))
-            connection.execute("DELETE FROM score WHERE partition = ?", (partition,))
+            _forget(connection, partition)
 
     async def peek(self, keys: Sequence[tuple[int, RowKey]]) -> list[bytes | None]:
         """Return rows of any partitions."""
@@ -72,12 +84,22 @@ class EmbeddedTables:
 
 def applied_of(connection: sqlite3.Connection, partition: int) -> int:
     """Return how far the partition's log is folded in, -1 for not at all."""
+    return standing.folded(standing_of(connection, partition))
+
+
+def standing_of(connection: sqlite3.Connection, partition: int) -> Standing:
+    """Return how far the partition's tables are."""
     found = connection.execute("SELECT offset FROM applied WHERE partition = ?", (partition,)).fetchone()
     if found and found[0] == SUSPENDED:
         cause = "The partition's tables are being replaced."
         advice = "Where no `state rebuild` is running, one was broken off: run it again."
         raise RetryableError("tables_clearing", cause, advice)
-    return int(found[0]) if found else -1
+    return standing.read(str(found[0])) if found else -1
+
+
+def _forget(connection: sqlite3.Connection, partition: int) -> None:
+    for table in ("applied", "entry", "score"):
+        connection.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))  # noqa: S608 - the names above
 
 
 def _row(connection: sqlite3.Connection, partition: int, key: RowKey) -> bytes | None:

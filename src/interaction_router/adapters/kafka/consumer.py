@@ -19,9 +19,9 @@ TAKE_S = 0.03
 """How long the next fetch waits for what has come to be taken, so that it can be for all: shorter would be many more."""
 
 
-def paced_consumer(**options: Any) -> aiokafka.AIOKafkaConsumer:
+def paced_consumer(**options: Any) -> "PacedConsumer":
     """Return a consumer that is not started; Any: the options are aiokafka's, of mixed types."""
-    return _PacedConsumer(**options)
+    return PacedConsumer(**options)
 
 
 class PacedFetcher(Fetcher):
@@ -44,10 +44,21 @@ class PacedFetcher(Fetcher):
         return found
 
 
-class _PacedConsumer(aiokafka.AIOKafkaConsumer):
+class PacedConsumer(aiokafka.AIOKafkaConsumer):
     """aiokafka's consumer with that fetcher."""
 
     async def start(self) -> None:
         """Connect."""
         await super().start()
         self._fetcher.__class__ = PacedFetcher  # it is made within, and has begun nothing yet
+
+    async def leave(self, *, named: bool) -> None:
+        """Be no member of the group any more, and let it know; `named`: also where the member has a name.
+
+        aiokafka says nothing of a member that has a name, so that its partitions wait for a restart.
+        """
+        coordinator = self._coordinator
+        if coordinator is not None:
+            if named:
+                coordinator._group_instance_id = None  # noqa: SLF001 - see above
+            await coordinator.close()

@@ -24,7 +24,7 @@ from faust.types import TP
 from mode.threads import ServiceThread, WorkerThread
 
 from interaction_router.adapters.kafka.client import ClientOptions
-from interaction_router.adapters.kafka.consumer import paced_consumer
+from interaction_router.adapters.kafka.consumer import PacedConsumer, paced_consumer
 from interaction_router.adapters.kafka.failures import translated
 from interaction_router.adapters.kafka.lane import Waiting
 from interaction_router.adapters.kafka.lanes import COMMIT_LIMIT_S, FINISH_S, Duty, Extent, Lanes
@@ -61,8 +61,9 @@ class ShellOptions:
     namespace: str
     inputs: str | None = None
     session_timeout_ms: int = 10_000
-    heartbeat_interval_ms: int = 3_000
+    heartbeat_interval_ms: int = 300
     group_instance_id: str | None = None
+    leave_at_stop: bool = True
     batch_records: int = 1000
     stall_limit_s: float = 60.0
 
@@ -209,8 +210,21 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             isolation_level="read_uncommitted",
         )
 
+    async def leave(self) -> None:
+        """Leave the group, unless a restart is to find the partitions where they are; wait for a broker only so long."""
+        if self.should_stop or not self.started:
+            return
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._there(self._leave())
+
+    async def _leave(self) -> None:
+        consumer = self._consumer
+        if isinstance(consumer, PacedConsumer):
+            await consumer.leave(named=_stage_app(self.app).options.leave_at_stop)
+
     async def on_thread_stop(self) -> None:
-        """Leave the group.
+        """Close the consumer, and leave the group where that has not been done.
 
         The main loop stands still until the thread has ended, and aiokafka would wait for a broker that says nothing as
         long as for any other answer.
@@ -309,6 +323,11 @@ class BatchConsumer(Consumer):
         await self._lanes.finish()
         self._lanes.begin([TopicPartition(tp.topic, tp.partition) for tp in assigned])
 
+    async def leave(self) -> None:
+        """Let batches end and commit, and others have the partitions: before Faust stops, which takes its time."""
+        await self._lanes.finish()
+        await self._thread.leave()
+
     async def on_stop(self) -> None:
         """Let batches end and commit while the consumer still lives."""
         await self._lanes.finish()
@@ -354,6 +373,11 @@ class StageApp(faust.App):
         names = (topic_name(options.namespace, stream, options.inputs) for stream in duty.stage.streams)
         self.topics.add(self.topic(*names))
 
+    async def leave(self) -> None:
+        """Give the partitions up."""
+        if isinstance(self._consumer, BatchConsumer):
+            await self._consumer.leave()
+
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
 
@@ -382,7 +406,7 @@ async def _stop_all(apps: Sequence[StageApp]) -> None:
 
     A time-out around a stop would not do: Faust's services pass over a cancellation, and go on.
     """
-    stops = [asyncio.create_task(app.stop(), name=f"stop:{app.duty.role}") for app in reversed(apps)]
+    stops = [asyncio.create_task(_stop(app), name=f"stop:{app.duty.role}") for app in reversed(apps)]
     if not stops:
         return
     ended, left = await asyncio.wait(stops, timeout=FINISH_S + COMMIT_LIMIT_S + STOP_S)
@@ -390,3 +414,10 @@ async def _stop_all(apps: Sequence[StageApp]) -> None:
         logger.warning("stop_cut_short")
     for each in ended:
         each.result()
+
+
+async def _stop(app: StageApp) -> None:
+    try:
+        await app.leave()
+    finally:
+        await app.stop()

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 
 from interaction_router.adapters.certificates import tls_context
 from interaction_router.adapters.redis.errors import translated
@@ -25,6 +26,9 @@ CONNECTIONS = 10_000
 
 SCAN_COUNT = 1000
 """Keys that one SCAN looks at; one call takes the server about as many microseconds."""
+
+
+_PACKER = HiredisRespSerializer()
 
 
 class _Server(Protocol):
@@ -78,9 +82,13 @@ class RedisClient:
             return await asyncio.gather(*(self.raw_call(key, *arguments) for key, arguments in commands))
 
     async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Yield the keys that match, a few at a time; some twice, perhaps."""
+        """Yield the keys that match, a few at a time; some twice, perhaps.
+
+        Raises:
+            RetryableError: the server was started anew meanwhile, or another took its place: a cursor means nothing there.
+        """
         for server in await self._servers():
-            cursor = 0
+            run, cursor = await _run_of(server), 0
             while True:
                 with translated():
                     cursor, keys = await server.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
@@ -88,6 +96,8 @@ class RedisClient:
                     yield keys
                 if not cursor:
                     break
+            if await _run_of(server) != run:
+                raise RetryableError("redis_restarted", "Redis was started anew while its keys were looked for.")
 
     async def check(self) -> None:
         """See that the server can be trusted with rows: its version, that it evicts none, that it takes writes.
@@ -117,6 +127,13 @@ class RedisClient:
             return list(self._client.get_primaries())
 
 
+async def _run_of(server: _Server) -> object:
+    """Return what tells this start of a server from others."""
+    with translated():
+        about: dict[str, object] = await server.execute_command("INFO", "server")
+    return about.get("run_id")
+
+
 def open_client(settings: RedisSettings) -> RedisClient:
     """Return a client that connects at its first call.
 
@@ -138,8 +155,10 @@ def open_client(settings: RedisSettings) -> RedisClient:
         options["password"] = settings.password.get_secret_value()
     kind: type[Redis | RedisCluster] = RedisCluster if settings.cluster else Redis
     client = kind.from_url(url, **options)
+    connection = _connection_of(client)
     if url.startswith("rediss:"):
-        _secure(client, tls_context("redis", settings))
+        connection = _secured(tls_context("redis", settings))
+    _connect_by(client, _packing(connection))
     return RedisClient(client)
 
 
@@ -165,8 +184,8 @@ def check_server(about: Mapping[str, Any], *, cluster: bool) -> None:
         raise RetryableError("redis_readonly", "Redis is a replica.", "Point `redis.url` at the primary.")
 
 
-def _secure(client: "Redis | RedisCluster", context: ssl.SSLContext) -> None:
-    """Let every connection use the context.
+def _secured(context: ssl.SSLContext) -> type[SSLConnection]:
+    """Return connections that use the context.
 
     redis-py would make one by itself that trusts the system's authorities besides those of `ssl_cafile`, and that asks
     for a key's pass phrase on the terminal.
@@ -177,9 +196,32 @@ def _secure(client: "Redis | RedisCluster", context: ssl.SSLContext) -> None:
             super().__init__(**options)
             self.ssl_context.context = context
 
+    return Secured
+
+
+def _packing(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return connections that put commands together in C, as redis-py's do that block: less than half of the time."""
+
+    class Packing(kind):  # type: ignore[valid-type,misc]  # one of the library's, known when it runs
+        def pack_command(self, *arguments: Argument) -> list[bytes]:
+            packed: list[bytes] = _PACKER.pack(*arguments)  # type: ignore[arg-type]  # redis-py says `list` of each
+            return packed
+
+    return Packing
+
+
+def _connection_of(client: "Redis | RedisCluster") -> type[AbstractConnection]:
     if isinstance(client, Redis):
-        client.connection_pool.connection_class = Secured
+        kind: type[AbstractConnection] = client.connection_pool.connection_class
+        return kind
+    return Connection
+
+
+def _connect_by(client: "Redis | RedisCluster", kind: type[AbstractConnection]) -> None:
+    """Let every connection be of this kind."""
+    if isinstance(client, Redis):
+        client.connection_pool.connection_class = kind
         return
-    client.connection_kwargs["connection_class"] = Secured
+    client.connection_kwargs["connection_class"] = kind
     for node in client.startup_nodes:
-        node.connection_class = Secured
+        node.connection_class = kind  # type: ignore[assignment]  # redis-py has the class for TCP there, and takes any

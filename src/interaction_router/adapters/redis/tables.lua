@@ -3,7 +3,8 @@
 -- Keys, all of one slot, and every one of them declared in KEYS: while a cluster moves a slot, that is what makes it
 -- refuse (TRYAGAIN) to answer for keys that have not arrived yet.
 --   NS:{p}:applied         string  the last log offset folded in; missing for none; or why they cannot be used:
---                                  'damaged' (a write failed half way), 'clearing' (they are being removed)
+--                                  'damaged' (a write failed half way), 'clearing' (they are being removed),
+--                                  'restoring ...' (they are being filled with a snapshot: `adapters/standing.py`)
 --   NS:{p}:<bucket>        string  a bucket that is one row
 --   NS:{p}:<bucket>        hash    a bucket of rows by their fields
 --   NS:{p}:scores:<name>   zset    members by their scores
@@ -21,6 +22,11 @@
 --             dropped, for each string its value, for each other key how many arguments, and they: the fields; field
 --             and value by turns; the members; score and member by turns
 --   returns   applied as it stands then; nothing is written unless it stood at `after`
+--
+-- empty
+--   KEYS[1]   applied; then the keys to drop
+--   ARGV      'empty', after
+--   returns   '-1', or applied as it stands: nothing is dropped unless it stood at `after`
 
 -- Lua's stack takes 8,000 values; even, so that pairs stay together.
 local CHUNK = 4000
@@ -131,7 +137,24 @@ local function apply()
     return type(failure) == 'table' and failure or redis.error_reply(failure)
 end
 
+local function empty()
+    local applied, refusal = standing()
+    if refusal then
+        return refusal
+    end
+    if applied ~= ARGV[2] then
+        return applied
+    end
+    for first = 2, #KEYS, CHUNK do
+        redis.call('UNLINK', unpack(KEYS, first, math.min(first + CHUNK - 1, #KEYS)))
+    end
+    redis.call('UNLINK', KEYS[1])
+    return '-1'
+end
+
 if ARGV[1] == 'load' then
     return load()
+elseif ARGV[1] == 'empty' then
+    return empty()
 end
 return apply()

@@ -5,13 +5,13 @@ from importlib.resources import files
 from itertools import chain
 from typing import Any
 
+from interaction_router.adapters import standing
 from interaction_router.adapters.redis.client import Argument, RedisClient
-from interaction_router.adapters.redis.tables import SHADOW, Grouped, escape, key_prefix
+from interaction_router.adapters.redis.tables import APPLIED, Grouped, key_prefix, keys_of
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import LoadedScores, Names, shadow_of
 
-APPLIED = "applied"
 SCORES = "scores:"
 NAMED = 1000
 """Members that one ZSCAN looks at, and names in one part."""
@@ -62,7 +62,7 @@ class RedisUpkeep:
         found: list[float | None] = [None] * len(members)
         for place, value in zip(chain.from_iterable(places.values()), values, strict=True):
             found[place] = None if value is None else float(value)
-        return LoadedScores(int(applied), found)
+        return LoadedScores(standing.folded(standing.read(applied.decode())), found)
 
     async def suspend(self, partition: int) -> None:
         """Let nobody load or apply until `flip`."""
@@ -87,11 +87,9 @@ class RedisUpkeep:
             raise FatalError("shadow_missing", f"There is nothing to put in place of partition {partition}.", _AGAIN)
 
     async def _keys(self, partition: int) -> AsyncIterator[list[str]]:
-        """Yield a partition's keys but `applied`, some twice, perhaps; a shadow's are not its partition's."""
+        """Yield what `keys_of` does, so many at a time as one round trip asks for."""
         prefix = self._prefix(partition)
-        async for found in self._client.scan(escape(prefix) + "*"):
-            names = (key.decode().removeprefix(prefix) for key in found)
-            keys = [prefix + name for name in names if name != APPLIED and not name.startswith(SHADOW)]
+        async for keys in keys_of(self._client, prefix):
             for start in range(0, len(keys), NAMED):
                 yield keys[start : start + NAMED]
 
