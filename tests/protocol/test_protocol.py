@@ -15,6 +15,7 @@ from tests.faults.plants_between import (
 )
 from tests.protocol.explore import explore
 from tests.protocol.homes import Homes, in_parts
+from tests.protocol.partition import Partition, State
 from tests.protocol.scenarios import FAMILIES, LARGE
 from tests.protocol.scripts import Scenario
 
@@ -70,3 +71,18 @@ def nothing_is_learnt_from_the_giver(patch: Patch) -> None:
 def test_a_planted_defect_is_found(plant: Callable[[Patch], None], name: str, monkeypatch: Patch) -> None:
     plant(monkeypatch)
     assert explore(Homes(_SCENARIOS[name]), most_states=100_000, seconds=60).hole is not None
+
+
+@pytest.mark.parametrize(
+    ("start", "plant"),
+    [
+        (State(faults=1), "parts of any writer"),
+        (State(), "expected ignored"),
+        (State(rollbacks=1), "rows without applied"),
+        (State(), "done too soon"),
+        (State(rebuilds=1), "rebuilt beyond what is told"),
+    ],
+)
+def test_of_a_partition_only_what_is_planted_is_found(start: State, plant: str) -> None:
+    assert explore(Partition(start), most_states=5_000, seconds=60).hole is None
+    assert explore(Partition(start, plants=frozenset({plant})), most_states=50_000, seconds=60).hole is not None
