@@ -146,3 +146,33 @@ def test_the_survivor_begins_anew_while_an_alias_of_its_alias_is_on_its_way(seed
     save("c3", PHONES[0])
     assert world.advance(MOST_STEPS), "something is sent round for ever"
     assert faults_at_rest(world) == []
+
+
+def test_a_call_does_not_go_round_while_the_survivor_rests() -> None:
+    """A call at the alias waits on the way behind what the survivor has to learn, however long nobody decides there."""
+    world = ConcurrentWorld(seed=1, policy=Policy(), partitions=64)
+    for contact_id, parties in (("c1", (PHONES[1],)), ("c2", ())):
+        saved = ContactSaved(contact_id, f"name-{contact_id[1:]}", parties)
+        world.give(Entity("acme", "contact", contact_id), saved, stream=CONTACTS)
+    world.advance(MOST_STEPS)
+    world.give(Entity("acme", "aliases", ""), ContactMerged("c1", "c2"), stream=CONTACTS)
+    while not any(isinstance(record.message, ContactMoved) for waiting in world._ways.values() for record in waiting):
+        assert not world.advance(1), "it never was on its way"
+    world.give(Entity("acme", "contact", "c1"), InteractionEvent(PHONES[1], None, _SMS))
+    assert _advance_but_for(world, home(Entity("acme", "contact", "c2"), 64)), "it is sent round for as long"
+    assert world.advance(MOST_STEPS)
+    assert faults_at_rest(world) == []
+
+
+def _advance_but_for(world: ConcurrentWorld, resting: int) -> bool:
+    """Let everything happen but in one partition; return whether it comes to an end."""
+    for _ in range(MOST_STEPS):
+        ways = [way for way, waiting in world._ways.items() if waiting and way[1] != resting]
+        homes = [at for at, each in enumerate(world.homes) if at != resting and each.next < len(each.log)]
+        if not ways and not homes:
+            return True
+        if ways:
+            world._arrive(ways[0])
+        else:
+            world._decide(homes[0])
+    return False

@@ -1,13 +1,16 @@
 """What one home sends to another fits the records of the log, and an interaction its update, whatever they hold."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 
 from interaction_router.adapters.kafka.topics import INTERNAL_RECORD_BYTES, RECORD_BYTES
 from interaction_router.application.intake import IntakeSettings
+from interaction_router.application.outcomes import PART_BYTES, Counting, outcome_records
 from interaction_router.application.views import LOG
-from interaction_router.domain.events import InteractionUpdated
+from interaction_router.domain.events import Decision, InteractionUpdated, Outcome, Refusal
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import Interaction, Json
 from interaction_router.domain.messages import Adopted, ContactSaved, InteractionEvent
@@ -88,3 +91,24 @@ def test_an_interaction_with_thousands_of_events_has_a_row_that_can_be_sent() ->
     (entry,) = (row for row in world.homes[0].rows.values() if isinstance(row, Entry))
     assert len(entry.seen) == len(events)
     assert len(encode_row(entry)) <= 100 * len(events)
+
+
+class Stands(NamedTuple):
+    """A record as it was read."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    timestamp: int = START_MS
+
+
+def test_parts_of_two_writers_are_no_outcome() -> None:
+    """One dies between two parts, and that of a zombie comes next: what they make together nobody has written."""
+    refused = Decision(START_MS, refusal=Refusal("schema_invalid", "x" * PART_BYTES))
+    zombie, dead, owner = (
+        outcome_records(Outcome(0, expected, -1, "acme", None, None, None, refused)) for expected in (9, 10, 12)
+    )
+    log = [Stands(9 + at, *each[:3]) for at, each in enumerate([zombie[0], dead[0], zombie[1], *owner])]
+    counted = Counting(-1).count(log)
+    assert [(outcome.expected, last) for outcome, last in counted] == [(12, 13)]

@@ -27,7 +27,7 @@ def outcome_records(outcome: Outcome) -> list[Outgoing]:
         Outgoing(
             whole.key,
             part,
-            [(_PART, f"{number}/{len(parts)}".encode()), *(whole.headers if number == 0 else ())],
+            [(_PART, f"{number}/{len(parts)}/{outcome.expected}".encode()), *(whole.headers if number == 0 else ())],
             stamp,
         )
         for number, part in enumerate(parts)
@@ -43,13 +43,15 @@ class Counting:
     """Reads outcomes and keeps those that count: compare-and-set by the log itself.
 
     One counts iff it stands where its writer meant it to and is of the log record after the last counted one's; in
-    several records, iff they stand one behind the other.
+    several records, iff they stand one behind the other and are of one writer: two never mean theirs to stand at one
+    place.
     """
 
     def __init__(self, last: int) -> None:
         """`last` is the log offset of the last one that counted, -1 for none."""
         self.last = last
         self._parts: list[Received] = []
+        self._of = b""
 
     def count(self, records: Iterable[Received]) -> Iterator[tuple[Outcome, int]]:
         """Return the outcomes that count, each with the offset of its last record."""
@@ -67,19 +69,23 @@ class Counting:
                 outcome = decode_outcome(record.value or b"", record.headers)
                 first = record.offset
             else:
-                number, of = map(int, part.split(b"/"))
-                if number == 0:
-                    self._parts = [record]
-                elif len(self._parts) == number and self._parts[-1].offset == record.offset - 1:
+                number, _, of = part.partition(b"/")
+                if number == b"0":
+                    self._parts, self._of = [record], of
+                elif self._follows(int(number), of, record.offset):
                     self._parts.append(record)
                 else:
                     self._parts.clear()
-                if not self._parts or len(self._parts) < of:
+                if not self._parts or len(self._parts) < int(of.partition(b"/")[0]):
                     continue
                 outcome = decode_outcome(b"".join(each.value or b"" for each in self._parts), self._parts[0].headers)
                 first = self._parts[0].offset
                 self._parts.clear()
             yield outcome, first, record.offset
+
+    def _follows(self, number: int, of: bytes, offset: int) -> bool:
+        """Return whether the next part is of the outcome that has begun, and stands right behind."""
+        return of == self._of and len(self._parts) == number and self._parts[-1].offset == offset - 1
 
 
 async def read_range(log: Log, stream: str, partition: int, start: int, end: int) -> AsyncIterator[Sequence[Received]]:

@@ -151,13 +151,13 @@ def _leads_nowhere(turn: Turn, known: Entry, field: str, message: InteractionEve
 
 
 def _send_on(turn: Turn, message: InteractionEvent, to: Entity, *, named: bool = False) -> None:
-    """Send it on, with this home among those that have: what follows is behind all that it has sent before.
+    """Send it on; to a contact with this home among those that have: it is behind all that was sent there before.
 
     `named`: the index says that it is known there. A home that was named and sends it on unnamed has forgotten it,
     since whoever named it had told it before.
     """
     me = turn.record.to
-    marks = [_mark(me)]
+    marks = [_mark(me)] if to.kind == "contact" else []
     if named:
         marks.append(_named_again(to) if _named(to) in message.asked else _named(to))
     elif _named(me) in message.asked:

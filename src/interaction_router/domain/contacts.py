@@ -1,6 +1,7 @@
 """A contact's home: saves, deletions, and what its endpoints hand over."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from interaction_router.domain.events import Conflicted
 from interaction_router.domain.handover import index_of, index_parts, learn, pass_by, take
@@ -55,7 +56,9 @@ def added(turn: Turn, message: EndpointsAdded) -> None:
         turn.send(Entity(turn.tenant, "contact", message.alias), again)
 
 
-def claim_all(turn: Turn, contact: Contact, parties: tuple[str, ...], *, via: str | None = None) -> None:
+def claim_all(
+    turn: Turn, contact: Contact, parties: tuple[str, ...], *, via: Mapping[str, int] = MappingProxyType({})
+) -> None:
     """Claim what the contact does not hold, with the number of this save, and put its row."""
     endpoints = dict(contact.endpoints)
     for party in dict.fromkeys(parties):
@@ -63,7 +66,7 @@ def claim_all(turn: Turn, contact: Contact, parties: tuple[str, ...], *, via: st
         if claim is not None and claim.state == "confirmed":
             continue
         endpoints[party] = Claim(contact.saves, "claimed")
-        claimed = EndpointClaimed(party, contact.contact_id, contact.saves, via)
+        claimed = EndpointClaimed(party, contact.contact_id, contact.saves, dict(via))
         turn.send(Entity(turn.tenant, "endpoint", party), claimed)
     turn.put_contact(replace(contact, endpoints=endpoints))
     settle(turn, contact.contact_id)
@@ -98,6 +101,9 @@ def adopted(turn: Turn, message: Adopted) -> None:
     if claim is not None and claim.state == "claimed" and claim.number == message.number and message.final:
         answer = Claim(claim.number, "confirmed" if message.granted else "refused")
         contact = replace(contact, endpoints={**contact.endpoints, message.party: answer})
+    elif claim is None and message.granted and message.final and not message.passed:
+        # It was an alias in between, which keeps no claims, and is none any more.
+        let_go(turn, contact, {message.party: Claim(message.number, "confirmed")})
     turn.put_contact(replace(contact, arrived=(*contact.arrived, *ids)))
     if not message.granted and message.owner is not None:
         turn.emit(Conflicted(contact.contact_id, message.owner, message.party))
@@ -110,8 +116,7 @@ def _pass_on(turn: Turn, contact: Contact, message: Adopted, survivor: Entity) -
     pass_by(turn, message.carried, survivor)
     turn.send(survivor, replace(message, number=-1, passed=True))
     if message.final and not message.passed:
-        released = EndpointReleased(message.party, contact.contact_id, message.number)
-        turn.send(Entity(turn.tenant, "endpoint", message.party), released)
+        let_go(turn, contact, {message.party: Claim(message.number, "confirmed")})
 
 
 def settle_on(turn: Turn, message: SettleContinued) -> None:
@@ -200,13 +205,12 @@ def erased(turn: Turn, message: EraseAsked) -> None:
     if contact.state == "absent":
         turn.refuse("contact_unknown", "no contact of this id was ever saved", field="contact_id")
         return
-    aliases = contact.aliases
     if contact.state == "live":
         end(turn, contact, erased_by=message.command_id)
-    _erase(turn, turn.contact(contact.contact_id), message.command_id, told=aliases)
+    _erase(turn, turn.contact(contact.contact_id), message.command_id, told=contact.aliases)
 
 
-def _erase(turn: Turn, contact: Contact, command_id: str, *, told: tuple[str, ...] = ()) -> None:
+def _erase(turn: Turn, contact: Contact, command_id: str, *, told: Iterable[str] = ()) -> None:
     """Erase a contact that is deleted, and those that were its aliases, but for those that have been told."""
     for alias in contact.former:
         if alias not in told:

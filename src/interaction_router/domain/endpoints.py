@@ -17,12 +17,17 @@ def claimed(turn: Turn, message: EndpointClaimed) -> None:
     me, key = turn.record.to, endpoint_key(turn.tenant, message.party)
     claimant = Entity(turn.tenant, "contact", message.contact_id)
     endpoint = turn.get(key, Endpoint)
-    if endpoint is not None and endpoint.owner not in {None, message.contact_id, message.via}:
+    if endpoint is not None and not _may_go_to(endpoint, message):
         turn.send(claimant, Adopted(message.party, message.number, granted=False, owner=endpoint.owner))
         return
     index = {} if endpoint is None else turn.index(me)
     turn.put(key, Endpoint(message.contact_id, message.number))
     _hand_over(turn, message.party, message.number, index, claimant)
+
+
+def _may_go_to(endpoint: Endpoint, message: EndpointClaimed) -> bool:
+    owner = endpoint.owner
+    return owner is None or owner == message.contact_id or endpoint.number <= message.via.get(owner, 0)
 
 
 def _hand_over(turn: Turn, party: str, number: int, index: Mapping[str, Entry], to: Entity) -> None:

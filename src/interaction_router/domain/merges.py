@@ -1,20 +1,23 @@
 """Merging contacts: aliases decide in one order, the survivor is asked, the merged-away contact moves over."""
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from interaction_router.domain.contacts import blank, bury, claim_all, let_go, settle
 from interaction_router.domain.events import AliasMade, RowGone
-from interaction_router.domain.handover import carry, in_records, index_parts, learn, pass_by, take
+from interaction_router.domain.handover import carry, in_records, index_parts, learn, take
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.messages import (
     AliasEnded,
     AliasMoved,
     BecomeAlias,
+    Carried,
     ContactMerged,
     ContactMoved,
     ConversationReturned,
     EdgeStruck,
     EndpointClaimed,
+    Index,
     MergeAllowed,
 )
 from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
@@ -89,22 +92,20 @@ def become_alias(turn: Turn, message: BecomeAlias) -> None:
         return
     survivor = Entity(turn.tenant, "contact", message.into)
     index = turn.index(turn.record.to)
-    going = [*((contact.open,) if contact.open else ()), *contact.arrived, *contact.coming]
+    going = [*((contact.open,) if contact.open else ()), *contact.arrived]
     rows = _mine(turn, going)
     moved = ContactMoved(
         contact_id=contact.contact_id,
         endpoints=tuple(party for party, claim in contact.endpoints.items() if claim.state != "refused"),
-        aliases=(*contact.aliases, contact.contact_id),
+        aliases={**contact.aliases, contact.contact_id: contact.saves},
         open=contact.open,
         arrived=contact.arrived,
     )
-    part = replace(moved, endpoints=(), aliases=(), open=None, arrived=(), final=False)
-    for group in in_records(carry(turn, rows, index, survivor)):
-        turn.send(survivor, replace(part, carried=group))
+    _send_carried(turn, contact.contact_id, carry(turn, rows, index, survivor), survivor)
     stays = {field: entry.conversation_id for field, entry in index.items() if entry.conversation_id not in going}
     *parts, last = index_parts(stays)
     for each in parts:
-        turn.send(survivor, replace(part, index=each))
+        turn.send(survivor, _part(contact.contact_id, index=each))
     turn.send(survivor, replace(moved, index=last))
     alias = Contact(
         contact.tenant,
@@ -112,6 +113,7 @@ def become_alias(turn: Turn, message: BecomeAlias) -> None:
         "alias",
         into=message.into,
         saves=contact.saves,
+        coming=contact.coming,
         former=contact.former,
         commands=contact.commands,
     )
@@ -123,25 +125,43 @@ def moved(turn: Turn, message: ContactMoved) -> None:
     """What a merged-away contact had comes to the survivor: learnt first, then claimed."""
     survivor = turn.contact(turn.record.to.key)
     away = Entity(turn.tenant, "contact", message.contact_id)
-    if survivor.state == "alias" and survivor.into is not None:
-        into = Entity(turn.tenant, "contact", survivor.into)
-        pass_by(turn, message.carried, into)
-        learn(turn, message.index, away)
-        turn.send(into, message)
-        if message.final:  # the survivor may be gone and back before this comes there, and then end no alias of before
-            turn.send(away, AliasMoved(message.contact_id, survivor.contact_id, survivor.into))
-        return
     ids = take(turn, message.carried)
     learn(turn, message.index, away)
     if not message.final:
         turn.put_contact(replace(survivor, coming=tuple(dict.fromkeys((*survivor.coming, *ids)))))
+        if message.index and survivor.into is not None:
+            turn.send(Entity(turn.tenant, "contact", survivor.into), _part(message.contact_id, index=message.index))
         return
     settled = {message.open, *message.arrived}
     survivor = replace(survivor, coming=tuple(each for each in survivor.coming if each not in settled))
     if survivor.state == "live":
         _join_contacts(turn, survivor, message)
+    elif survivor.into is not None:
+        _move_on(turn, survivor, message, Entity(turn.tenant, "contact", survivor.into))
     else:
         _move_to_gone(turn, survivor, message)
+
+
+def _move_on(turn: Turn, alias: Contact, message: ContactMoved, into: Entity) -> None:
+    """What came here has waited for the last of it, since an alias may end in between; now all of it goes on."""
+    turn.put_contact(alias)
+    rows = _mine(turn, [*((message.open,) if message.open else ()), *message.arrived])
+    _send_carried(turn, message.contact_id, carry(turn, rows, turn.index(turn.record.to), into), into)
+    turn.send(into, message)
+    # The survivor may be gone and back before this comes there, and then end no alias of before.
+    turn.send(
+        Entity(turn.tenant, "contact", message.contact_id), AliasMoved(message.contact_id, alias.contact_id, into.key)
+    )
+
+
+def _send_carried(turn: Turn, contact_id: str, carried: Iterable[Carried], to: Entity) -> None:
+    for group in in_records(carried):
+        turn.send(to, _part(contact_id, carried=group))
+
+
+def _part(contact_id: str, *, carried: tuple[Carried, ...] = (), index: Index = MappingProxyType({})) -> ContactMoved:
+    """Return a part of what a merged-away contact has, which decides nothing before the last."""
+    return ContactMoved(contact_id, (), {}, None, (), carried, dict(index), final=False)
 
 
 def _mine(turn: Turn, conversation_ids: Iterable[str]) -> list[Conversation]:
@@ -156,7 +176,7 @@ def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None
     survivor = replace(
         survivor,
         saves=survivor.saves + 1,
-        aliases=(*survivor.aliases, *message.aliases),
+        aliases={**survivor.aliases, **message.aliases},
         arrived=(*survivor.arrived, *message.arrived),
     )
     turn.put_contact(survivor)
@@ -166,7 +186,7 @@ def _join_contacts(turn: Turn, survivor: Contact, message: ContactMoved) -> None
             _merge_open(turn, survivor, theirs, away)
         else:
             _give_back(turn, theirs, away)
-    claim_all(turn, turn.contact(survivor.contact_id), message.endpoints, via=message.contact_id)
+    claim_all(turn, turn.contact(survivor.contact_id), message.endpoints, via=message.aliases)
 
 
 def _merge_open(turn: Turn, survivor: Contact, theirs: Conversation, away: Entity) -> None:
@@ -204,7 +224,7 @@ def _move_to_gone(turn: Turn, survivor: Contact, message: ContactMoved) -> None:
     bury(turn, survivor, linked)
     settle(turn, survivor.contact_id)
     for party in message.endpoints:
-        claim = EndpointClaimed(party, survivor.contact_id, number, message.contact_id)
+        claim = EndpointClaimed(party, survivor.contact_id, number, message.aliases)
         turn.send(Entity(turn.tenant, "endpoint", party), claim)
     erased_by = survivor.commands[-1] if survivor.state == "erased" else None
     claims = {party: Claim(number, "claimed") for party in message.endpoints}

@@ -125,11 +125,14 @@ Index: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ContactMoved:
-    """What a merged-away contact has. To the survivor; what is large goes in parts, the last is `final`."""
+    """What a merged-away contact has. To the survivor; what is large goes in parts, the last is `final`.
+
+    `aliases` are itself and those that it had, each with the number of its last save.
+    """
 
     contact_id: str
     endpoints: tuple[str, ...]
-    aliases: tuple[str, ...]
+    aliases: Mapping[str, int]
     open: str | None
     arrived: tuple[str, ...]
     carried: tuple[Carried, ...] = ()
@@ -147,12 +150,16 @@ class ConversationReturned:
 
 @dataclass(frozen=True, slots=True)
 class EndpointClaimed:
-    """A contact claims an endpoint, with the number of the save, perhaps as the survivor of `via`. To the endpoint."""
+    """A contact claims an endpoint, with the number of the save. To the endpoint.
+
+    Perhaps as the survivor of `via`, who may own it by a save up to the number: one behind that is of a contact that is
+    its own again.
+    """
 
     party: str
     contact_id: str
     number: int
-    via: str | None = None
+    via: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Contact:
 
     `saves` counts on through deletion and numbers the claims. `arrived` are unlinked conversations that endpoints
     have handed over and that wait until every claim is answered; `coming` are here of a merged-away contact whose
-    last word has not come yet. `last` was its open conversation last; `history`
+    last word has not come yet. `aliases` have each the number of its last save before it was merged. `last` was its open conversation last; `history`
     closed last of those that were linked closed. What a link by hand may give way to again, when it is undone, is kept
     in `last_before` and `history_before`, the latest last. `former` were aliases until it was deleted: to erase it is to
     erase what is left of them. `grown` counts the interactions of its conversations as they close, until its index is
@@ -67,7 +67,7 @@ class Contact:
     history_before: tuple[Last, ...] = ()
     arrived: tuple[str, ...] = ()
     coming: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    aliases: Mapping[str, int] = field(default_factory=dict)
     former: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     grown: int = 0
