@@ -15,7 +15,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test tests-with-servers tests-alone check fmt bench faults soak servers asterisk setup lock clean
+.PHONY: help demo test tests-with-servers tests-alone check fmt bench faults protocol soak servers asterisk setup lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## measure against real serv
 
 faults: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## kill, pause, cut and wipe everything under load, then check (10 min)
 	$(BIN)/python -m tests.faults.real $(ARGS)
+
+protocol: $(VENV)/dev.stamp  ## explore every order in which records can arrive and owners can act (ARGS="--seconds 60")
+	$(BIN)/python -m tests.protocol $(ARGS)
 
 soak: $(VENV)/dev.stamp $(BROKER_JARS)/jars.stamp  ## a million interactions through a worker that is killed every 20 s (20 min)
 	$(BIN)/python -m tests.faults.real.soak $(ARGS)

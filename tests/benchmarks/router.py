@@ -18,6 +18,9 @@ from tests.benchmarks.load import CONTACTS, EMAIL, PARTITIONS, SMS, fill, intera
 from tests.benchmarks.measuring import Cost, StalledError, drained, peak_rss_mib
 from tests.integration.running import Running, Worker
 
+CACHE_ROWS = 20_000
+"""The rows that the cache of `memory` has place for."""
+
 _REST_S = 2.0
 _LIMIT_S = 600.0
 
@@ -60,9 +63,11 @@ class Namespace:
 
 
 @asynccontextmanager
-async def namespace(bench: Bench, name: str, *, partitions: int = PARTITIONS) -> AsyncIterator[Namespace]:
+async def namespace(
+    bench: Bench, name: str, *, partitions: int = PARTITIONS, **settings: str
+) -> AsyncIterator[Namespace]:
     """Make the topics, and have the router's log and tables."""
-    running = bench.running(name, TOPICS__PARTITIONS=str(partitions))
+    running = bench.running(name, TOPICS__PARTITIONS=str(partitions), **settings)
     await running.apply_topics()
     log = running.log()
     try:
@@ -178,7 +183,7 @@ async def takeover(bench: Bench) -> Takeover:
 async def memory(bench: Bench) -> float:
     """Return the peak of an assignment worker that has seen many more contacts than its cache holds rows."""
     contacts = range(bench.sizes.memory_contacts)
-    async with namespace(bench, "memory") as router:
+    async with namespace(bench, "memory", WORKER__CACHE_ROWS=str(CACHE_ROWS)) as router:
         return await fill_one_each(bench, router, contacts, "many contacts")
 
 

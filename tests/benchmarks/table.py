@@ -12,7 +12,7 @@ from rich.table import Table
 from tests.benchmarks.bench import Sizes
 from tests.benchmarks.latency import Latency
 from tests.benchmarks.measuring import Cost
-from tests.benchmarks.router import Takeover
+from tests.benchmarks.router import CACHE_ROWS, Takeover
 from tests.benchmarks.stops import Stops
 from tests.benchmarks.webhooks import Webhooks
 from tests.benchmarks.wiped import Wiped
@@ -99,7 +99,7 @@ def _single_values(results: Results) -> list[str]:
             f"a partition without an update at one of {stops.stops} stops of a {kind} member, under load: {found}"
         )
     if results.memory_mib is not None:
-        of = f"{sizes.memory_contacts:,} contacts behind a cache of 20,000 rows"
+        of = f"{sizes.memory_contacts:,} contacts behind a cache of {CACHE_ROWS:,} rows"
         lines.append(f"peak RSS of an assignment worker ({of}): {results.memory_mib:.0f} MiB")
     if results.webhooks is not None:
         found = f"p50 {results.webhooks.p50_ms:.0f} ms, p99 {results.webhooks.p99_ms:.0f} ms"

@@ -145,9 +145,10 @@ class WorkerSettings(Section):
     """How one worker process behaves."""
 
     cache_rows: Count = Field(
-        20_000,
+        100_000,
         ge=100,
-        description="Rows kept in memory, the least recently used going first: memory against Redis reads.",
+        description="Rows kept in memory, of about 1 KB, the least recently used going first: memory against Redis reads. "
+        "A contact that is heard of needs three.",
     )
     batch_records: Count = Field(
         1_000, ge=1, le=10_000, description="The most records that are decided, written and applied at once."
