@@ -130,7 +130,10 @@ class Tables(Protocol):
         ...
 
     async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
-        """Do as `apply`, also on the way from nothing to a snapshot: until then others can neither load nor apply."""
+        """Do as `apply`, also on the way from nothing to a snapshot: until then others can neither load nor apply.
+
+        A step without writes to where it begins only tells where the tables are.
+        """
         ...
 
     async def empty(self, partition: int, *, after: Restoring) -> Standing:

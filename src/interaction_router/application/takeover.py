@@ -97,7 +97,7 @@ class Takeover:
         fold = await self._tables_now()
         bounds = await self._log.bounds(OUTCOMES, self._partition)
         if fold is None or fold.applied < 0 or bounds.first > fold.outcome + 1:
-            await self._restore(fold)
+            await self._restore(-1 if fold is None else fold.applied)
             fold = await self._tables_now()
             bounds = await self._log.bounds(OUTCOMES, self._partition)
         if fold is None:
@@ -116,12 +116,10 @@ class Takeover:
             )
         return fold, bounds
 
-    async def _restore(self, fold: _Fold | None) -> None:
+    async def _restore(self, after: int) -> None:
         """Put the latest snapshot in the place of what the tables have, where it is further and can be read."""
-        partition, after = self._partition, -1 if fold is None else fold.applied
+        partition = self._partition
         try:
-            if fold is not None and await self._snapshots.latest(partition) is None:
-                return  # with nothing of an earlier one to be removed
             await self._snapshots.restore(partition, self._tables, into=partition, after=after, told=self._got_on)
         except FatalError as error:
             if error.code != "snapshot_unreadable":

@@ -82,10 +82,16 @@ class RedisTables:
 
         Deletes come before puts, and a key without a field drops its whole bucket.
         """
-        return standing.folded(await self.restore(partition, after=after, then=applied, writes=writes))
+        return standing.folded(await self._move(partition, after=after, then=applied, writes=writes))
 
     async def restore(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
         """Do as `apply`, also on the way from nothing to a snapshot."""
+        if then == after:
+            found, *_ = await self._run(self._prefix(partition), [], ["load", 0, 0])
+            return standing.read(found.decode())
+        return await self._move(partition, after=after, then=then, writes=writes)
+
+    async def _move(self, partition: int, *, after: Standing, then: Standing, writes: Writes) -> Standing:
         prefix = self._prefix(partition)
         drops, takes = _split_deletes(writes.deletes)
         strings, values, puts = _split_puts(writes)
