@@ -242,6 +242,14 @@ async def test_a_step_is_done_only_behind_the_one_before_it(tables: Tables) -> N
     assert await tables.peek([(0, ONE), (0, OTHER), (1, ONE), (1, OTHER)]) == [b"1", None, None, None]
 
 
+async def test_a_step_to_where_it_begins_tells_where_that_is_and_writes_what_it_has(tables: Tables) -> None:
+    assert await tables.restore(0, after=-1, then=-1, writes=Writes()) == -1
+    await tables.restore(0, after=-1, then=BEGUN, writes=Writes())
+    assert await tables.restore(0, after=-1, then=-1, writes=Writes()) == BEGUN
+    assert await tables.restore(0, after=BEGUN, then=BEGUN, writes=Writes(puts={ONE: b"1"})) == BEGUN
+    assert await tables.peek([(0, ONE)]) == [b"1"]
+
+
 async def test_of_two_who_fill_the_same_tables_each_step_is_done_once(tables: Tables) -> None:
     async def fill() -> None:
         at = BEGUN
