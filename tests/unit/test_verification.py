@@ -88,7 +88,7 @@ async def test_what_is_due_by_the_policy_of_before_is_right_until_a_tick_comes()
         await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"), sms("2", "+27821234568"))
         at.shell.stop()
         for partition in range(PARTITIONS):
-            await decide(at, partition, [RowPut(POLICY, Policy(idle_close_ms={"sms": 7_200_000}))])
+            await decide(at, partition, [RowPut(POLICY, Policy(idle_close_ms={"sms": 7_200_000}, pending="by a test"))])
         assert await at.differences() == []
         (member, due) = (await at.tables.scored(at.home, DUE, low=0, high=ALL_TIME, limit=1))[0]
         applied = (await at.tables.load(at.home, ())).applied

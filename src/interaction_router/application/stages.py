@@ -2,32 +2,20 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from interaction_router.application.assignment import Ownership
 from interaction_router.application.mending import Mending
 from interaction_router.application.takeover import Takeover
+from interaction_router.application.timekeeping import Timekeeping
 from interaction_router.application.unobserved import UNOBSERVED
-from interaction_router.application.views import DUE, LOG, TENANTS, Views
+from interaction_router.application.views import LOG, Views
 from interaction_router.domain.errors import RetryableError
-from interaction_router.domain.ids import Entity
-from interaction_router.domain.messages import LogRecord, Message, PolicySet, Retire, Tick
-from interaction_router.domain.rows import POLICY, Policy
+from interaction_router.domain.rows import Policy
 from interaction_router.ports import Clock, Log, Observer, Received, Tables
-from interaction_router.wire.codec import decode_row, encode_log_record
 
 _LOGGER = logging.getLogger("interaction_router.assignment")
-_TICK_CONVERSATIONS = 500
-_AT_ONCE = 20 * _TICK_CONVERSATIONS
-"""So many conversations of a partition are looked for at once: they close as fast as interactions can open them."""
-
-_TICK_AGAIN_MS = 2_500
-_RETIRE_AGAIN_MS = 10_000
-_TENANTS = 100_000
-_OPEN_CONVERSATIONS = 10_000_000
-_EVER_MS = 1e15
 
 
 class AssignmentStage:
@@ -53,14 +41,11 @@ class AssignmentStage:
         self._observer = observer
         self._log = log
         self._tables = tables
-        self._clock = clock
         self._views = views
-        self._policy = policy
         self._cache_rows = cache_rows
         self._held: dict[int, Ownership] = {}
         self._mending = Mending(log, tables, clock, views)
-        self._ticked: dict[int, int] = {}
-        self._retired: dict[int, int] = {}
+        self._time = Timekeeping(log, tables, clock, policy=policy, observer=observer)
         self._taking: dict[int, Takeover] = {}
 
     async def committed(self, stream: str, partition: int) -> int | None:
@@ -76,7 +61,7 @@ class AssignmentStage:
             try:
                 with self._observer.taking_over():
                     at = await takeover.run()
-                    await self._set_policy(partition)
+                    await self._time.begin(partition)
                     await self._observer.reached("taken_over", partition)
             except BaseException:
                 self._mending.doubt(partition, takeover.wrote)
@@ -97,29 +82,6 @@ class AssignmentStage:
             self._mending.doubt(partition, takeover.overtaken)
             _LOGGER.info("takeover", extra={"partition": partition, "next": held.next})
         return held
-
-    async def _set_policy(self, partition: int) -> None:
-        """Write the settings that decide to the log where they differ: at a takeover, and only there.
-
-        A tick for every open conversation then brings the index of what is due up to date.
-        """
-        loaded = await self._tables.load(partition, [POLICY])
-        value = loaded.rows[0]
-        if (Policy() if value is None else decode_row(value)) == self._policy:
-            return
-        await self._append(partition, [("", PolicySet(self._policy))])
-        for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
-            shelf = f"open:{tenant}"
-            members = await self._tables.scored(partition, shelf, low=0, high=_EVER_MS, limit=_OPEN_CONVERSATIONS)
-            await self._append(partition, [(tenant, Tick(each)) for each in _in_records(members)])
-
-    async def _append(self, partition: int, messages: Sequence[tuple[str, Message]]) -> None:
-        """Append what is for the partition itself, each for one tenant."""
-        records = [
-            encode_log_record(LogRecord(Entity(tenant, "partition", str(partition)), message, None, None))
-            for tenant, message in messages
-        ]
-        await self._log.append(LOG, partition, records)
 
     async def handle(self, stream: str, partition: int, records: Sequence[Received]) -> int:
         """Decide the records and bring the effects about; return where to go on."""
@@ -159,45 +121,15 @@ class AssignmentStage:
         return sorted(self._held)
 
     async def tick(self) -> None:
-        """Append a tick where conversations have become idle, and what has been closed for long; every second or so.
+        """Append what time has made due, to every partition that is held; every second or so.
 
         A partition that does not answer holds up no other.
         """
         await asyncio.gather(*map(self._tick, self.held))
 
     async def _tick(self, partition: int) -> None:
-        now_ms = self._clock.now_ms()
         with suppress(RetryableError):
-            await self._retire(partition, now_ms)
-            if now_ms - self._ticked.get(partition, 0) < _TICK_AGAIN_MS:
-                return
-            due = await self._tables.scored(partition, DUE, low=0, high=now_ms, limit=_AT_ONCE)
-            if due:
-                self._ticked[partition] = now_ms
-                by_tenant: dict[str, list[tuple[str, float]]] = defaultdict(list)
-                for member, score in due:
-                    tenant, _, conversation = member.partition("/")
-                    by_tenant[tenant].append((conversation, score))
-                ticks = ((tenant, each) for tenant, of in by_tenant.items() for each in _in_records(of))
-                await self._append(partition, [(tenant, Tick(each)) for tenant, each in ticks])
-                self._observer.ticked(len(due))
-
-    async def _retire(self, partition: int, now_ms: int) -> None:
-        """Append the names of conversations whose time in the lists is over.
-
-        The lists have them by last activity, which is never before they were closed.
-        """
-        retention_ms = self._policy.closed_retention_ms
-        if retention_ms is None or now_ms - self._retired.get(partition, 0) < _RETIRE_AGAIN_MS:
-            return
-        self._retired[partition] = now_ms
-        for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
-            until = now_ms - retention_ms
-            over = await self._tables.scored(partition, f"closed:{tenant}", low=0, high=until, limit=_AT_ONCE)
-            if over:
-                await self._append(partition, [(tenant, Retire(each)) for each in _in_records(over)])
-            if len(over) == _AT_ONCE:
-                self._retired[partition] = 0
+            await self._time.tick(partition)
 
     async def mend_state(self) -> None:
         """End the doubts about the state topic: what is in doubt no longer stands so, or is written again."""
@@ -206,9 +138,3 @@ class AssignmentStage:
                 if not await held.confirm() and self._held.get(partition) is held:
                     self.forget(LOG, partition)
         await self._mending.mend()
-
-
-def _in_records(members: Sequence[tuple[str, float]]) -> Iterator[tuple[str, ...]]:
-    """Yield members of a sorted set, so many at a time as one record names."""
-    for at in range(0, len(members), _TICK_CONVERSATIONS):
-        yield tuple(member for member, _ in members[at : at + _TICK_CONVERSATIONS])

@@ -274,14 +274,14 @@ class Verification:
         """Tell whether a score may be another than the fold's: those that depend on where a batch ended.
 
         A tenant may be there or not whose conversations have all gone; a conversation may be due by a policy of
-        before, until a tick comes.
+        before while the one in force is pending.
         """
         if name == TENANTS:
             for shelf in (f"open:{member}", f"closed:{member}"):
                 if await self._scratch.scored(reading.partition, shelf, low=0, high=ALL_TIME, limit=1):
                     return False
             return True
-        if name != DUE:
+        if name != DUE or not reading.fold.policies[-1].pending:
             return False
         key = conversation_key(member.partition("/")[2])
         value = (await self._scratch.load(reading.partition, [key])).rows[0]

@@ -9,6 +9,7 @@ from interaction_router.domain.ids import conversation_hash, hash_of_text, home
 from interaction_router.domain.messages import LogRecord, Origin, Send, can_be_refused
 from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import (
+    POLICY,
     Contact,
     Conversation,
     Head,
@@ -104,6 +105,7 @@ class Views:
 def writes(changed: Mapping[RowKey, Row | None], before: Mapping[RowKey, Row | None], policy: Policy) -> Writes:
     """Return what the tables have to hold for the rows that changed; `before` are those rows as they stood."""
     into = Writes()
+    indexed = not policy.pending and POLICY not in changed
     for key, row in changed.items():
         if row is None:
             into.deletes.add(key)
@@ -111,7 +113,7 @@ def writes(changed: Mapping[RowKey, Row | None], before: Mapping[RowKey, Row | N
         into.puts[key] = encode_row(row)
         if isinstance(row, Conversation):
             was = before.get(key)
-            _index(into, row, was if isinstance(was, Conversation) else None, policy)
+            _index(into, row, was if isinstance(was, Conversation) else None, policy, indexed=indexed)
         elif isinstance(row, Moved):
             _take_from_index(into, row, before.get(key))
         elif isinstance(row, Contact) and before.get(key) is None:
@@ -147,8 +149,11 @@ def read_head(fields: Mapping[str, bytes]) -> tuple[Head, int, str | None]:
     return head, int(fields.get("outcome", b"-1")), None if lineage is None else lineage.decode()
 
 
-def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Policy) -> None:
-    """Keep what people look for: a tenant's open and closed ones by last activity, a contact's and an endpoint's."""
+def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Policy, *, indexed: bool) -> None:
+    """Keep what people look for: a tenant's open and closed ones by last activity, a contact's and an endpoint's.
+
+    Only where all that was is `indexed` by the policy, what was not due by it needs not be taken out of what is due.
+    """
     key = row.conversation_id
     at_ms = last_activity_ms(row)
     if row.retired:
@@ -169,7 +174,7 @@ def _index(into: Writes, row: Conversation, was: Conversation | None, policy: Po
     due = due_at_ms(row, policy)
     if due is not None:
         into.scores[DUE, f"{row.tenant}/{key}"] = due
-    elif was is row or (was is not None and due_at_ms(was, policy) is not None):
+    elif was is not None and (was is row or not indexed or due_at_ms(was, policy) is not None):
         into.unscores.add((DUE, f"{row.tenant}/{key}"))
 
 

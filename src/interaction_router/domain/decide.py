@@ -51,6 +51,7 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.Retire: forgetting.retire,
         messages.IndexGrown: forgetting.forget,
         messages.PolicySet: timers.policy_set,
+        messages.PolicyIndexed: timers.policy_indexed,
     }
 )
 

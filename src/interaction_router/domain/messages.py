@@ -288,6 +288,13 @@ class PolicySet:
     policy: Policy
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyIndexed:
+    """Every conversation that was open when the policy of this `pending` came has been named by a tick. To the partition."""
+
+    pending: str
+
+
 Message: TypeAlias = (
     InteractionEvent
     | ContactSaved
@@ -316,6 +323,7 @@ Message: TypeAlias = (
     | Retire
     | IndexGrown
     | PolicySet
+    | PolicyIndexed
 )
 
 

@@ -160,13 +160,15 @@ class Policy:
     """The settings that decide, as the log has them; a partition's owner writes them there where they change.
 
     Spans are milliseconds; a channel that `idle_close_ms` does not name keeps its conversations open, and without
-    `closed_retention_ms` closed ones stay in the lists for ever.
+    `closed_retention_ms` closed ones stay in the lists for ever. While `pending` names the change, the index of what is
+    due may still be that of the settings before.
     """
 
     dedup_window_ms: int = 7 * 86_400_000
     late_grace_ms: int = 600_000
     idle_close_ms: Mapping[str, int] = field(default_factory=dict)
     closed_retention_ms: int | None = 90 * 86_400_000
+    pending: str = ""
 
 
 @dataclass(slots=True)

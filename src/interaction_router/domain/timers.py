@@ -1,6 +1,8 @@
 """Closing what is idle: only a tick in the log closes, so that a replay closes at the same place."""
 
-from interaction_router.domain.messages import PolicySet, Tick
+from dataclasses import replace
+
+from interaction_router.domain.messages import PolicyIndexed, PolicySet, Tick
 from interaction_router.domain.rows import POLICY, Conversation, Policy, conversation_key
 from interaction_router.domain.turn import Turn
 
@@ -44,3 +46,9 @@ def tick(turn: Turn, message: Tick) -> None:
 def policy_set(turn: Turn, message: PolicySet) -> None:
     """The settings that decide are these from here on."""
     turn.put(POLICY, message.policy)
+
+
+def policy_indexed(turn: Turn, message: PolicyIndexed) -> None:
+    """The index of what is due is of these settings, unless others have come since."""
+    if turn.policy.pending == message.pending:
+        turn.put(POLICY, replace(turn.policy, pending=""))

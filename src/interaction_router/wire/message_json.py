@@ -47,6 +47,7 @@ MESSAGES: Final = Tags(
         "retire": messages.Retire,
         "index_grown": messages.IndexGrown,
         "policy_set": messages.PolicySet,
+        "policy_indexed": messages.PolicyIndexed,
     }
 )
 
