@@ -10,6 +10,7 @@ import pytest
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import rebuilding, takeover
 from interaction_router.application.assignment import Ownership
+from interaction_router.application.queries import ALL_TIME
 from interaction_router.application.rebuilding import Rebuilder
 from interaction_router.application.snapshots import Snapshots
 from interaction_router.application.snapshotting import take_snapshot
@@ -27,7 +28,7 @@ from interaction_router.wire.codec import decode_log_record
 from tests.e2e.embedded import saved, sms
 from tests.faults.bench import Bench
 from tests.faults.plants import _order
-from tests.faults.plants_restoring import a_snapshot_goes_beside_rows
+from tests.faults.plants_restoring import a_snapshot_goes_beside_rows, rows_of_an_older_snapshot_stay
 from tests.faults.simulator import PARTITIONS, SETTINGS
 from tests.unit.test_rebuilding import ANN
 from tests.unit.test_rebuilding import bench as rebuilt_bench
@@ -189,3 +190,39 @@ def test_a_snapshot_is_not_put_beside_rows(monkeypatch: pytest.MonkeyPatch, *, p
     kinds = asyncio.run(_kinds_behind_a_late_restore())
     assert ("row_extra" in kinds) is planted
     assert bool(kinds) is planted
+
+
+async def _open_by_a_snapshot_over_half_of_another() -> int:
+    """Restore a part of a snapshot that has an open conversation, then a later one that has it closed.
+
+    Return how many are in the list of open ones.
+    """
+    shadow = 100
+
+    def dies() -> None:
+        raise RetryableError("killed", "It was killed.")
+
+    async with rebuilt_bench() as at:
+        snapshots = Snapshots(at.log, lineage=at.views.lineage)
+
+        async def take() -> None:
+            with scratch() as fold:
+                await take_snapshot(at.log, snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
+
+        await at.feed(saved("c1", PHONE), sms("i1", PHONE))
+        await take()
+        with pytest.raises(RetryableError, match="killed"):
+            await snapshots.restore(at.home, at.tables, into=shadow, told=dies)
+        close = {"tenant": "acme", "type": "conversation.close", "actor": "ann", "command_id": "k1"}
+        conversation = (await at.updates())[0]["conversation_id"]
+        await at.feed(("commands.v1", {**close, "conversation_id": conversation, "at": "2026-11-22T10:15:30Z"}))
+        await take()
+        await snapshots.restore(at.home, at.tables, into=shadow)
+        return len(await at.tables.scored(shadow, "open:acme", low=0, high=ALL_TIME, limit=10))
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_rows_of_an_older_snapshot_go(monkeypatch: pytest.MonkeyPatch, *, planted: bool) -> None:
+    if planted:
+        rows_of_an_older_snapshot_stay(monkeypatch)
+    assert bool(asyncio.run(_open_by_a_snapshot_over_half_of_another())) is planted
