@@ -3,7 +3,7 @@
 import gc
 from typing import Final
 
-_COLLECT_AFTER: Final = 100_000
+_COLLECT_AFTER: Final = 500_000
 """Allocations between two looks: each costs more than it frees, and keeps what is under way waiting."""
 
 
