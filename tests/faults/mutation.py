@@ -19,12 +19,12 @@ from tests.faults.simulator import Simulation
 from tests.model.steps import Timed
 from tests.model.strategies import POLICY, histories
 
-MOST_SEEDS = 150
+MOST_SEEDS = 400
 MOST_HISTORIES = 400
 SEEN_LAST: Mapping[str, int] = {
-    "the_state_topic_is_not_mended": 27,
-    "a_watermark_for_interactions": 33,
-    "not_mine_is_a_release": 9,
+    "the_state_topic_is_not_mended": 402,
+    "a_watermark_for_interactions": 40,
+    "not_mine_is_a_release": 63,
 }
 """The stories that last showed what few do: each is told first, so that the others need not be."""
 SCRIPTED = (
@@ -53,7 +53,7 @@ def see(plant: Plant) -> Sight:
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
         first = SEEN_LAST.get(plant.__name__, 0)
-        for told, seed in enumerate(sorted(range(MOST_SEEDS), key=lambda seed: seed != first), 1):
+        for told, seed in enumerate(sorted({first, *range(MOST_SEEDS)}, key=lambda seed: (seed != first, seed)), 1):
             simulation = Simulation(seed)
             differences: Sequence[Difference] = []
             try:

@@ -196,6 +196,80 @@ MERGES = (
     ),
 )
 
+NOBODY = "c9"
+"""A contact that was never saved."""
+
+REFUSED_MERGES = (
+    _at_once(
+        "a merge behind one into nobody; a call",
+        [Merge("c1", NOBODY, True), Merge("c1", "c2")],
+        [RINGS],
+        first=[C1, C2_FREE],
+        e1="c2",
+    ),
+    _at_once(
+        "two merges of nobody; a call",
+        [Merge(NOBODY, "c1", True), Merge(NOBODY, "c2", True)],
+        [RINGS],
+        first=[C1, C2_FREE],
+        e1="c1",
+    ),
+    _at_once(
+        "a merge into nobody, who is merged; a call",
+        [Merge("c1", NOBODY, True)],
+        [Merge(NOBODY, "c2", True)],
+        [RINGS],
+        first=[C1, C2_FREE],
+        e1="c1",
+    ),
+    _at_once(
+        "three merges, the first into nobody",
+        [Merge("c1", NOBODY, True), Merge("c1", "c2"), Merge("c1", "c3")],
+        first=[C1, C2_FREE, C3_FREE],
+        e1="c3",
+    ),
+    _at_once(
+        "a merge behind one into nobody, and one into both",
+        [Merge("c1", NOBODY, True), Merge("c1", "c2")],
+        [Merge("c3", "c1")],
+        first=[C1, C2_FREE, C3_OTHER],
+        e1="c2",
+        e2="c2",
+    ),
+    _at_once(
+        "four merges, two of them refused",
+        [Merge("c1", NOBODY, True), Merge(NOBODY, "c3", True), Merge("c1", "c2"), Merge("c2", "c3")],
+        first=[C1, C2_FREE, C3_FREE],
+        e1="c3",
+    ),
+    _at_once(
+        "merged round behind merges into nobody; a call",
+        [Merge("c1", NOBODY, True), Merge("c1", "c2", True)],
+        [Merge("c2", NOBODY, True), Merge("c2", "c1", True)],
+        [RINGS],
+        first=[C1, C2_FREE],
+    ),
+    _at_once(
+        "merges behind one that stands",
+        [Merge("c1", "c2"), Merge("c1", "c3"), Merge("c1", "c4")],
+        first=[C1, C2_FREE, C3_FREE, Save("c4", ())],
+        e1="c4",
+    ),
+    _at_once(
+        "merges into nobody and back, an intake dies",
+        [Merge("c1", NOBODY, True), Merge(NOBODY, "c1", True), Merge("c1", "c2")],
+        first=[C1, C2_FREE],
+        crashes=1,
+        e1="c2",
+    ),
+    _at_once(
+        "a merge behind one into who is deleted; a call",
+        [Merge("c1", "c2", True), Merge("c1", "c3", True)],
+        [Delete("c2", True)],
+        first=[C1, C2_FREE, C3_FREE],
+    ),
+)
+
 BY_HAND = (
     _at_once("closed by hand, saved; a call", [C1], [ByHand("close", "i")], [OTHER], first=[RINGS]),
     _at_once("closed by hand, merged away", [C1, Merge("c1", "c2")], [ByHand("close", "i")], first=[C2_FREE, RINGS]),
@@ -309,6 +383,7 @@ FAMILIES = {
     "two claim": TWO_CLAIM,
     "two addresses": TWO_ADDRESSES,
     "merges": MERGES,
+    "refused merges": REFUSED_MERGES,
     "by hand": BY_HAND,
     "large": LARGE,
 }

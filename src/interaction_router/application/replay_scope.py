@@ -8,7 +8,7 @@ from interaction_router.application.views import LOG
 from interaction_router.domain.errors import FatalError
 from interaction_router.domain.events import AliasMade, Conflicted, Event, Outcome, RowGone, RowPut
 from interaction_router.domain.ids import Entity, Place
-from interaction_router.domain.messages import AliasMoved, ContactMerged, EdgeStruck, Message
+from interaction_router.domain.messages import AliasMoved, ContactMerged, EdgeStands, EdgeStruck, MergeWaits, Message
 from interaction_router.ports import Log
 
 
@@ -152,7 +152,7 @@ def _take_note(homes: _Homes, taken: Taken) -> None:
 
 def _homes_of(to: Entity, message: Message) -> Sequence[Entity]:
     """Return the homes that a record is for: what a tenant's aliases know, they know of each contact by itself."""
-    if to.kind == "aliases" and isinstance(message, ContactMerged | EdgeStruck | AliasMoved):
+    if to.kind == "aliases" and isinstance(message, ContactMerged | MergeWaits | EdgeStands | EdgeStruck | AliasMoved):
         return [Entity(to.tenant, "contact", each) for each in (message.contact_id, message.into)]
     return (to,)
 

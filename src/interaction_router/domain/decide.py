@@ -35,6 +35,8 @@ _HANDLERS: Mapping[type[Message], Callable[[Turn, Any], None]] = MappingProxyTyp
         messages.ContactMerged: merges.merged,
         messages.MergeAllowed: merges.allowed,
         messages.BecomeAlias: merges.become_alias,
+        messages.MergeWaits: merges.waits,
+        messages.EdgeStands: merges.edge_stands,
         messages.EdgeStruck: merges.edge_struck,
         messages.AliasMoved: merges.alias_moved,
         messages.ContactMoved: merges.moved,
@@ -112,7 +114,9 @@ def first_rows(record: LogRecord) -> list[RowKey]:
         keys.append(contact_key(to.tenant, to.key))
     elif to.kind == "conversation":
         keys.append(conversation_key(to.key))
-    elif to.kind == "aliases" and isinstance(message, messages.ContactMerged | messages.EdgeStruck):
+    elif to.kind == "aliases" and isinstance(
+        message, messages.ContactMerged | messages.EdgeStands | messages.EdgeStruck
+    ):
         keys.append(aliases_key(to.tenant, message.contact_id))
     if isinstance(message, InteractionEvent):
         if to.kind == "endpoint" and not message.withheld:

@@ -15,25 +15,67 @@ from interaction_router.domain.messages import (
     ContactMerged,
     ContactMoved,
     ConversationReturned,
+    EdgeStands,
     EdgeStruck,
     EndpointClaimed,
     Index,
     MergeAllowed,
+    MergeWaits,
 )
-from interaction_router.domain.rows import Alias, Claim, Contact, Conversation, aliases_key, conversation_key
+from interaction_router.domain.rows import (
+    Alias,
+    Claim,
+    Contact,
+    Conversation,
+    Line,
+    aliases_key,
+    conversation_key,
+    merges_key,
+)
 from interaction_router.domain.turn import Turn
 from interaction_router.domain.values import replace
 
 
 def merged(turn: Turn, message: ContactMerged) -> None:
     """A merge is asked for: the aliases say whether it would go round, or is in force already."""
-    chain, (*_, away) = _chain(turn, message.into), _chain(turn, message.contact_id)
-    into = chain[-1]
-    if message.contact_id in chain:
+    line = turn.get(merges_key(turn.tenant, message.contact_id), Line)
+    if line is None:
+        _take_up(turn, message.contact_id, message.into)
+    else:
+        _get_in_line(turn, message.contact_id, message.into, behind=line.behind, via=line.into)
+
+
+def waits(turn: Turn, message: MergeWaits) -> None:
+    """A merge goes behind the answer to another, and is taken up once it is back."""
+    to = turn.record.to
+    if to.kind == "aliases":
+        line = turn.get(merges_key(turn.tenant, message.contact_id), Line)
+        if line is not None:
+            _put_line(turn, message.contact_id, replace(line, merges=line.merges - 1))
+        _take_up(turn, message.contact_id, message.into)
+        return
+    contact = turn.contact(to.key)
+    if to.key == message.behind:
+        turn.send(Entity(turn.tenant, "aliases", ""), message)
+    else:
+        onward = contact.into if contact.state == "alias" and contact.into is not None else message.behind
+        turn.send(Entity(turn.tenant, "contact", onward), message)
+
+
+def _take_up(turn: Turn, contact_id: str, into: str) -> None:
+    """Decide a merge, unless one that it builds on may yet be refused."""
+    chain, chain_away = _chain(turn, into), _chain(turn, contact_id)
+    survivor, away = chain[-1], chain_away[-1]
+    for each in (*chain, *chain_away):
+        edge = turn.get(aliases_key(turn.tenant, each), Alias)
+        if edge is not None and edge.asked:
+            _get_in_line(turn, contact_id, into, behind=each, via=edge.into)
+            return
+    if contact_id in chain:
         turn.refuse("contact_merge_cycle", "the contact would become an alias of itself", field="into")
-    elif away != into:
-        turn.put(aliases_key(turn.tenant, away), Alias(into))
-        turn.send(Entity(turn.tenant, "contact", into), MergeAllowed(away, into))
+    elif away != survivor:
+        turn.put(aliases_key(turn.tenant, away), Alias(survivor, asked=True))
+        turn.send(Entity(turn.tenant, "contact", survivor), MergeAllowed(away, survivor))
 
 
 def _chain(turn: Turn, contact_id: str) -> list[str]:
@@ -44,8 +86,37 @@ def _chain(turn: Turn, contact_id: str) -> list[str]:
     return chain
 
 
+def _get_in_line(turn: Turn, contact_id: str, into: str, *, behind: str, via: str) -> None:
+    """Send a merge behind the answer of `via` and `behind`; the line holds up all further merges of the contact."""
+    line = turn.get(merges_key(turn.tenant, contact_id), Line)
+    _put_line(turn, contact_id, Line(behind, via, 1 if line is None else line.merges + 1))
+    turn.send(Entity(turn.tenant, "contact", via), MergeWaits(contact_id, into, behind))
+
+
+def _put_line(turn: Turn, contact_id: str, line: Line) -> None:
+    key = merges_key(turn.tenant, contact_id)
+    if line.merges:
+        turn.put(key, line)
+    else:
+        turn.emit(RowGone(key))
+
+
+def edge_stands(turn: Turn, message: EdgeStands) -> None:
+    """The merge stands."""
+    key = aliases_key(turn.tenant, message.contact_id)
+    edge = turn.get(key, Alias)
+    if edge is not None and edge.asked:
+        turn.put(key, Alias(edge.into))
+
+
 def edge_struck(turn: Turn, message: EdgeStruck) -> None:
-    """The merge does not stand, or no longer."""
+    """The merge does not stand, or no longer.
+
+    A refusal by the survivor goes by the merged-away contact, as a consent does: what waits comes behind either.
+    """
+    if turn.record.to.kind == "contact":
+        turn.send(Entity(turn.tenant, "aliases", ""), message)
+        return
     key = aliases_key(turn.tenant, message.contact_id)
     if turn.get(key, Alias) is not None:
         turn.emit(RowGone(key))
@@ -57,7 +128,7 @@ def alias_moved(turn: Turn, message: AliasMoved) -> None:
         key = aliases_key(turn.tenant, message.contact_id)
         edge = turn.get(key, Alias)
         if edge is not None and edge.into == message.via:
-            turn.put(key, Alias(message.into))
+            turn.put(key, replace(edge, into=message.into))
         return
     contact = turn.contact(message.contact_id)
     if contact.state == "alias" and contact.into == message.via:
@@ -74,21 +145,24 @@ def allowed(turn: Turn, message: MergeAllowed) -> None:
         become = BecomeAlias(message.contact_id, message.into)
         turn.send(Entity(turn.tenant, "contact", message.contact_id), become)
     else:
-        _refuse(turn, message.contact_id, message.into, "into")
+        away = Entity(turn.tenant, "contact", message.contact_id)
+        _refuse(turn, away, EdgeStruck(message.contact_id, message.into), field="into")
 
 
-def _refuse(turn: Turn, contact_id: str, into: str, field: str) -> None:
+def _refuse(turn: Turn, to: Entity, struck: EdgeStruck, *, field: str) -> None:
     turn.refuse("contact_unknown", "no contact of this id is saved", field=field)
-    turn.send(Entity(turn.tenant, "aliases", ""), EdgeStruck(contact_id, into))
+    turn.send(to, struck)
 
 
 def become_alias(turn: Turn, message: BecomeAlias) -> None:
     """The merged-away contact goes over with all that is open or its endpoints'; its history stays."""
     contact = turn.contact(message.contact_id)
+    aliases = Entity(turn.tenant, "aliases", "")
     if contact.state == "alias" and contact.into == message.into:
+        turn.send(aliases, EdgeStands(message.contact_id, message.into))
         return
     if contact.state != "live":
-        _refuse(turn, message.contact_id, message.into, "contact_id")
+        _refuse(turn, aliases, EdgeStruck(message.contact_id, message.into), field="contact_id")
         return
     survivor = Entity(turn.tenant, "contact", message.into)
     index = turn.index(turn.record.to)
@@ -119,6 +193,7 @@ def become_alias(turn: Turn, message: BecomeAlias) -> None:
     )
     turn.put_contact(alias)
     turn.emit(AliasMade(contact.contact_id, message.into))
+    turn.send(aliases, EdgeStands(message.contact_id, message.into))
 
 
 def moved(turn: Turn, message: ContactMoved) -> None:

@@ -83,8 +83,28 @@ class BecomeAlias:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeWaits:
+    """A merge goes the way of the answer to another, the one of `behind`, and so comes back behind it.
+
+    To that one's survivor, which may be an alias, then to `behind` itself, then to the aliases.
+    """
+
+    contact_id: str
+    into: str
+    behind: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStands:
+    """The contact is an alias now. To the aliases."""
+
+    contact_id: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeStruck:
-    """The merge was refused, or the survivor is gone: strike the edge. To the aliases."""
+    """The merge was refused, or the survivor is gone: strike the edge. To the merged-away contact, which tells the aliases."""
 
     contact_id: str
     into: str
@@ -303,6 +323,8 @@ Message: TypeAlias = (
     | ContactMerged
     | MergeAllowed
     | BecomeAlias
+    | MergeWaits
+    | EdgeStands
     | EdgeStruck
     | AliasEnded
     | AliasMoved
@@ -332,6 +354,7 @@ _CAN_BE_REFUSED = (
     ContactMerged,
     MergeAllowed,
     BecomeAlias,
+    MergeWaits,
     CloseAsked,
     LinkAsked,
     LinkAllowed,

@@ -87,9 +87,19 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """The edge from a merged-away contact to the one that it went into."""
+    """The edge from a merged-away contact to the one that it went into; `asked` until the two have answered."""
 
     into: str
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """So many `merges` of one contact are on their way behind the answer to another merge, of `behind` into `into`."""
+
+    behind: str
+    into: str
+    merges: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +192,7 @@ class Head:
     watermarks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
 
-Row: TypeAlias = Contact | Endpoint | Alias | Conversation | Moved | Entry | Policy
+Row: TypeAlias = Contact | Endpoint | Alias | Line | Conversation | Moved | Entry | Policy
 
 POLICY = RowKey("policy")
 
@@ -206,6 +216,11 @@ def endpoint_key(tenant: str, party: str) -> RowKey:
 def aliases_key(tenant: str, contact_id: str) -> RowKey:
     """Return the key of the edge from a merged-away contact."""
     return RowKey(f"aliases:{tenant}", contact_id)
+
+
+def merges_key(tenant: str, contact_id: str) -> RowKey:
+    """Return the key of the line of merges of a contact."""
+    return RowKey(f"merges:{tenant}", contact_id)
 
 
 def conversation_key(conversation_id: str) -> RowKey:

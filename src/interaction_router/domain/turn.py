@@ -28,6 +28,7 @@ from interaction_router.domain.rows import (
     Conversation,
     Endpoint,
     Entry,
+    Line,
     LinkedBy,
     Moved,
     Policy,
@@ -40,7 +41,7 @@ from interaction_router.domain.rows import (
 )
 from interaction_router.domain.values import replace
 
-_Kind = TypeVar("_Kind", Contact, Endpoint, Entry, Alias, Policy)
+_Kind = TypeVar("_Kind", Contact, Endpoint, Entry, Alias, Line, Policy)
 GROWN_INTERACTIONS = 500
 """An index is gone through once so many interactions of its owner have closed since the last time."""
 

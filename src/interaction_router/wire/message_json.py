@@ -27,6 +27,8 @@ MESSAGES: Final = Tags(
         "contact_merged": messages.ContactMerged,
         "merge_allowed": messages.MergeAllowed,
         "become_alias": messages.BecomeAlias,
+        "merge_waits": messages.MergeWaits,
+        "edge_stands": messages.EdgeStands,
         "edge_struck": messages.EdgeStruck,
         "alias_ended": messages.AliasEnded,
         "alias_moved": messages.AliasMoved,

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from interaction_router.domain.ids import Entity
-from interaction_router.domain.rows import Alias, Contact, Conversation, Endpoint, Entry, Moved, Policy, Row
+from interaction_router.domain.rows import Alias, Contact, Conversation, Endpoint, Entry, Line, Moved, Policy, Row
 from interaction_router.wire.interaction_json import interaction_json, read_interaction
 from interaction_router.wire.shapes import Tags
 
@@ -12,6 +12,7 @@ ROWS: Final = Tags(
         "contact": Contact,
         "endpoint": Endpoint,
         "alias": Alias,
+        "line": Line,
         "conversation": Conversation,
         "moved": Moved,
         "entry": Entry,
