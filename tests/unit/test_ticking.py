@@ -11,10 +11,10 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, UPDATES, Views
 from interaction_router.domain.errors import RetryableError
-from interaction_router.domain.messages import Retire, Tick
-from interaction_router.domain.rows import Policy
+from interaction_router.domain.messages import PolicyIndexed, Retire, Tick
+from interaction_router.domain.rows import POLICY, Policy
 from interaction_router.ports import Outgoing, Writes
-from interaction_router.wire.codec import decode_log_record
+from interaction_router.wire.codec import decode_log_record, encode_row
 from tests.faults.simulator import ManualClock
 
 MANY = 1_200
@@ -45,11 +45,14 @@ class Owner:
     async def put(self, partition: int, name: str, members: Sequence[str]) -> None:
         """Put members into a sorted set, of a time long ago."""
         scores = {(name, member): 1.0 for member in members} | {(TENANTS, "acme"): 0.0}
-        await self._tables.apply(partition, after=-1, applied=-1, writes=Writes(scores=scores))
+        await self.write(partition, Writes(scores=scores))
+
+    async def write(self, partition: int, writes: Writes) -> None:
+        await self._tables.apply(partition, after=-1, applied=-1, writes=writes)
 
     async def named(self, partition: int, kind: type[Tick | Retire]) -> list[str]:
         """Return the conversations of all such records in the log."""
-        records = await self.log.read(LOG, partition, 0)
+        records = await self.log.read(LOG, partition, 0, limit=10_000)
         told = (decode_log_record(each.value or b"", each.headers, arrived_ms=0).message for each in records)
         return [conversation for each in told if isinstance(each, kind) for conversation in each.conversations]
 
@@ -83,6 +86,19 @@ async def test_all_whose_time_in_the_lists_is_over_are_named_at_once(owner: Owne
     await owner.put(0, "closed:acme", names)
     await owner.stage.tick()
     assert sorted(await owner.named(0, Retire)) == names
+
+
+async def test_all_that_is_open_gets_a_tick_under_new_settings(owner: Owner) -> None:
+    """Page by page: one moment has more than a page of them."""
+    names = [f"{nth:05}" for nth in range(25_000)]
+    scores = {("open:acme", each): float(max(0, nth - 15_000)) for nth, each in enumerate(names)}
+    await owner.put(0, "open:acme", [])
+    await owner.write(0, Writes(scores=scores, puts={POLICY: encode_row(Policy(pending="new"))}))
+    await owner.stage.tick()
+    assert sorted(set(await owner.named(0, Tick))) == names
+    last = (await owner.log.read(LOG, 0, (await owner.log.bounds(LOG, 0)).end - 1))[0]
+    message = decode_log_record(last.value or b"", last.headers, arrived_ms=0).message
+    assert message == PolicyIndexed("new"), "the settings are pending until all ticks are in the log"
 
 
 async def test_a_partition_without_a_leader_holds_up_no_other(owner: Owner) -> None:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +20,6 @@ _AT_ONCE: Final = 20 * _IN_A_RECORD
 _TICK_AGAIN_MS: Final = 2_500
 _RETIRE_AGAIN_MS: Final = 10_000
 _TENANTS: Final = 100_000
-_OPEN_CONVERSATIONS: Final = 10_000_000
 _EVER_MS: Final = 1e15
 
 
@@ -75,11 +74,23 @@ class Timekeeping:
         if pending in ("", self._indexed.get(partition)):
             return
         for tenant, _ in await self._tables.scored(partition, TENANTS, low=0, high=0, limit=_TENANTS):
-            shelf = f"open:{tenant}"
-            members = await self._tables.scored(partition, shelf, low=0, high=_EVER_MS, limit=_OPEN_CONVERSATIONS)
-            await self._append(partition, [(tenant, Tick(each)) for each in _in_records(members)])
+            async for members in self._open(partition, tenant):
+                await self._append(partition, [(tenant, Tick(each)) for each in _in_records(members)])
         await self._append(partition, [("", PolicyIndexed(pending))])
         self._indexed[partition] = pending
+
+    async def _open(self, partition: int, tenant: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        """Yield a tenant's open conversations, many at a time; those of one moment twice, perhaps.
+
+        One that hears of something meanwhile moves on to where it is found later.
+        """
+        low, limit = 0.0, _AT_ONCE
+        while members := await self._tables.scored(partition, f"open:{tenant}", low=low, high=_EVER_MS, limit=limit):
+            yield members
+            last = members[-1][1]
+            if len(members) < limit:
+                return
+            low, limit = (last, _AT_ONCE) if last > low else (low, 2 * limit)
 
     async def _retire(self, partition: int, now_ms: int) -> None:
         """Append the names of conversations whose time in the lists is over.
