@@ -1,5 +1,7 @@
 """`contacts` on embedded storage."""
 
+import io
+
 import pytest
 
 from tests.e2e.embedded import TENANT, Program, saved, sms
@@ -104,6 +106,18 @@ def test_erase_asks(fed: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     assert fed("contacts", "erase", "c1", *T).code == 130
     assert shown(fed, "c1")["state"] == "live"
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 130), ("", 2)])
+def test_erase_takes_an_answer_from_a_pipe(
+    fed: Program, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    """One that ends without an answer names the flag."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    ran = fed("contacts", "erase", "c1", *T)
+    assert ran.code == code
+    assert ("give --yes" in ran.err) is (code == 2)
+    assert shown(fed, "c1")["state"] == ("live" if code else "erased")
 
 
 def test_list_by_pages_by_tenant(program: Program) -> None:

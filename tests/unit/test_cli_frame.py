@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -262,6 +263,12 @@ def test_a_full_disk_behind_standard_output_is_told_in_one_line(form: Sequence[s
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1
     assert "disk_full" in ran.stderr
+
+
+def test_a_closed_standard_output_is_no_error() -> None:
+    command = f"{shlex.quote(sys.executable)} -m interaction_router config show >&-"
+    ran = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])

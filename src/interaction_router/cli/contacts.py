@@ -1,5 +1,6 @@
 """`contacts`: save, show, find, merge, delete and erase them."""
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,7 @@ def merge(invocation: Invocation, contact_id: str, into: str, *, tenant: str, wa
 def erase(invocation: Invocation, /, contact_id: str, *, yes: bool, wait: float, **given: Any) -> int:  # Any: click's
     """Delete a contact and remove what is personal from its conversations. It cannot be undone."""
     if not yes:
-        click.confirm(f"Erase contact {contact_id} of {given['tenant']} for good?", abort=True, err=True)
+        _confirm(f"Erase contact {contact_id} of {given['tenant']} for good?")
     fields = {**given, "type": "contact.erase", "contact_id": contact_id, "at": now()}
     fields["actor"] = given["actor"] or login_name()
 
@@ -212,3 +213,17 @@ def _event(invocation: Invocation, tenant: str, contact_id: str, own: Mapping[st
         return await requests.contact_event(fields, region=region, wait_s=wait_s)
 
     return tell_fate(invocation, request(invocation, send), wait_s=wait_s)
+
+
+def _confirm(question: str) -> None:
+    """Ask, and go on only after a yes. Raises: UsageError where standard input ends without an answer."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        message = "nobody answers on standard input; give --yes"
+        raise click.UsageError(message) from None
+    if not agreed:
+        raise click.Abort

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interaction_router import __version__
 from interaction_router.channels.kit import Request
-from interaction_router.domain.errors import FatalError
 from interaction_router.ports import Clock
+from interaction_router.receivers.addresses import unusable
 from interaction_router.receivers.answers import TOO_LARGE, TOO_SLOW, Answer, refusal
 from interaction_router.receivers.counts import Counts
 from interaction_router.receivers.gateways import Door, Gateways
@@ -218,7 +218,7 @@ async def http_server(
     """Serve as long as the context lasts; yields where, and what waits for the server's end.
 
     Raises:
-        FatalError: it cannot listen there.
+        RouterError: it cannot listen there.
     """
     listening = _listen(host, port)
     at = listening.getsockname()
@@ -249,11 +249,8 @@ async def http_server(
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.set_inheritable(True)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        cause = f"It cannot listen on {host}:{port}: {error.strerror or error}."
-        raise FatalError("cannot_listen", cause, "Set receivers.http.host and receivers.http.port.") from error
+        raise unusable("http", host, port, error) from error
+    listening.set_inheritable(True)
     return listening

@@ -18,8 +18,9 @@ from aiosmtpd.smtp import SMTP, Session
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from interaction_router.channels.mail import Envelope
-from interaction_router.domain.errors import ConfigurationError, FatalError, RetryableError
+from interaction_router.domain.errors import ConfigurationError, RetryableError
 from interaction_router.ports import Clock
+from interaction_router.receivers.addresses import unusable
 from interaction_router.receivers.mails import Mails
 from interaction_router.settings import ReceiversSmtpSettings
 from interaction_router.wire.mailboxes import mailbox
@@ -150,7 +151,7 @@ async def smtp_server(settings: ReceiversSmtpSettings, server: MailServer) -> As
     """Listen as long as the context lasts; what is being taken at its end is finished.
 
     Raises:
-        FatalError: the address cannot be used.
+        RouterError: it cannot listen there.
         ConfigurationError: the certificate cannot be used.
     """
     context = _tls(settings)
@@ -174,8 +175,7 @@ async def smtp_server(settings: ReceiversSmtpSettings, server: MailServer) -> As
     try:
         listening = await loop.create_server(connected, settings.host, settings.port)
     except OSError as error:
-        cause = f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}."
-        raise FatalError("address_unusable", cause, "Change receivers.smtp.host or .port.") from error
+        raise unusable("smtp", settings.host, settings.port, error) from error
     try:
         host, port = listening.sockets[0].getsockname()[:2]
         yield Listening(host, port)
