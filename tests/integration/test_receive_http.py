@@ -120,6 +120,11 @@ async def test_the_answers_over_http(broker: Broker, redis_server: RedisServer, 
         assert (await receiver.ask("POST", "/v1/gateways/json/acme/", good.headers, good.body)).status == 404
         assert (await receiver.send("json", asked({}))).status == 405
         assert (await receiver.send("postmark", asked({}))).status == 405
+        answer = await receiver.ask("PUT", "/v1/gateways/json/acme", good.headers, good.body)
+        assert (answer.status, orjson.loads(answer.body)["code"]) == (405, "not_allowed")
+        assert "POST" in answer.headers["allow"]
+        answer = await receiver.ask("GET", "/v1/nowhere", {})
+        assert (answer.status, orjson.loads(answer.body)["code"]) == (404, "not_found")
         challenge = asked({"hub.mode": "subscribe", "hub.verify_token": "agreed", "hub.challenge": "115"})
         answer = await receiver.send("whatsapp", challenge)
         assert (answer.status, answer.body) == (200, b"115")

@@ -10,6 +10,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -90,6 +91,11 @@ def http_app(gateways: Gateways, gate: Gate, counts: Counts, clock: Clock, *, pu
     async def metrics(_: HttpRequest) -> Response:
         return Response(counts.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
+    async def refuse(_: HttpRequest, error: HTTPException) -> Response:
+        code = {404: "not_found", 405: "not_allowed"}.get(error.status_code, "refused")
+        return _response(refusal(error.status_code, code, error.detail, headers=error.headers))
+
+    app.exception_handler(HTTPException)(refuse)
     app.add_api_route("/v1/gateways/json/{tenant}", take_json, methods=["POST"], **JSON_GATEWAY)
     app.add_api_route("/v1/outbound/check", ask, methods=["POST"], **GATE)
     app.add_route("/v1/gateways/{vendor}/{tenant}", take_any, methods=["GET", "POST"], include_in_schema=False)
