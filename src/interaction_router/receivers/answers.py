@@ -25,7 +25,7 @@ def refusal(status: int, code: str, message: str, *, headers: Mapping[str, str] 
 
 
 NOT_FOUND: Final = refusal(404, "not_found", "there is no such gateway")
-NOT_ALLOWED: Final = refusal(405, "not_allowed", "the gateway does not take this method")
+NOT_ALLOWED: Final = refusal(405, "not_allowed", "the gateway does not take this method", headers={"Allow": "POST"})
 TOO_SLOW: Final = refusal(408, "too_slow", "the body did not come in time")
 TOO_LARGE: Final = refusal(413, "too_large", "the request is too large")
 UNSUPPORTED: Final = refusal(415, "unsupported_media_type", "the gateway does not take bodies of this type")
