@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from interaction_router.domain.events import InteractionAdded, InteractionUpdated, RowGone, Rule
-from interaction_router.domain.evolve import Change, added
+from interaction_router.domain.evolve import with_interaction
 from interaction_router.domain.ids import Entity, conversation_id, digest
 from interaction_router.domain.interactions import (
     CLOCK_AHEAD_LIMIT_MS,
@@ -48,7 +48,7 @@ def entry_of(tenant: str, message: InteractionEvent) -> str:
 
 def joined_at_once(
     rows: Mapping[RowKey, Row | None], record: LogRecord, message: InteractionEvent, log_time_ms: int
-) -> tuple[InteractionAdded, list[Change]] | None:
+) -> tuple[InteractionAdded, dict[RowKey, Row | None]] | None:
     """Return what most records bring about, or None where `at_contact` has to say.
 
     A saved party's new interaction that joins the contact's open conversation: the same event and rows as there, in a
@@ -56,7 +56,8 @@ def joined_at_once(
     """
     me = record.to
     field = entry_of(me.tenant, message)
-    if rows.get(RowKey(index_bucket(me), field), _MISSING) is not None:
+    entry_key = RowKey(index_bucket(me), field)
+    if rows.get(entry_key, _MISSING) is not None:
         return None
     contact = rows.get(contact_key(me.tenant, me.key))
     if not isinstance(contact, Contact) or contact.open is None:
@@ -64,13 +65,15 @@ def joined_at_once(
     claim = contact.endpoints.get(message.party)
     if claim is None or claim.state != "confirmed":
         return None
-    conversation = rows.get(conversation_key(contact.open))
+    key = conversation_key(contact.open)
+    conversation = rows.get(key)
     if not isinstance(conversation, Conversation):
         return None
     interaction = clamp_clock(message.interaction, log_time_ms)
     now = standing(conversation, "joined_open_conversation")
     event = InteractionAdded(now, field, _event_name(message), interaction)
-    return event, added(conversation, event, log_time_ms)
+    row, entry = with_interaction(conversation, event, log_time_ms)
+    return event, {key: row, entry_key: entry}
 
 
 def at_endpoint(turn: Turn, message: InteractionEvent) -> None:

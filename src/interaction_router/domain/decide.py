@@ -80,7 +80,7 @@ def decide(
         joined = assign.joined_at_once(rows, record, message, log_time_ms)
         if joined is not None:
             event, changes = joined
-            return Decision(log_time_ms, (event,)), dict(changes)
+            return Decision(log_time_ms, (event,)), changes
     turn = Turn(rows, buckets, record, offset=offset, log_time_ms=log_time_ms)
     if isinstance(message, InteractionEvent):
         if record.to.kind == "contact":
