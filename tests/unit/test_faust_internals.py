@@ -8,7 +8,7 @@ import faust
 import pytest
 from aiokafka.consumer.fetcher import Fetcher as PartitionFetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.producer.sender import Sender
 from faust.app.base import App, BootStrategy
 from faust.tables.recovery import Recovery
@@ -18,7 +18,9 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, C
 from mode.threads import WorkerThread
 
 from interaction_router.adapters.kafka.consumer import PacedFetcher
+from interaction_router.adapters.kafka.producer import _fill
 from interaction_router.adapters.kafka.shell import BatchConsumer, BatchConsumerThread, BatchTransport, StageApp
+from interaction_router.ports import Outgoing
 
 
 def parameters(function: Callable[..., object]) -> list[str]:
@@ -128,3 +130,20 @@ def test_the_producer_has_what_giving_it_up_needs() -> None:
     for name in ("self._closed", "self._sender", "self._message_accumulator", "self.client"):
         assert f"{name} = " in source
     assert isinstance(Sender.sender_task, property)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_batch_is_filled_as_its_own_append_fills_it(start: int) -> None:
+    records = [
+        Outgoing(b"k", b"first", [("h", b"v")], 1_795_000_000_000),
+        Outgoing(None, b"second", (), 1_795_000_000_007),
+        Outgoing(b"k", None, (), 1_795_000_000_001),
+        Outgoing(None, b"too much" * 20, (), 1_795_000_000_001),
+        Outgoing(None, b"behind", (), 1_795_000_000_001),
+    ]
+    ours, theirs = (BatchBuilder(200, 0, is_transactional=0) for _ in range(2))
+    for record in records[start:]:
+        theirs.append(timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers))
+    assert _fill(ours, records, start) == theirs.record_count() == ours.record_count() == 3 - start
+    assert ours.append(timestamp=None, key=None, value=b"late") is None
+    assert ours._build() == theirs._build()

@@ -66,8 +66,7 @@ def test_every_type_has_a_name_on_the_wire(tags: shapes.Tags, union: object) -> 
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_log_record_comes_back_whatever_it_tells(kind: type, data: st.DataObject) -> None:
-    fields = {name: values(each) for name, each in typing.get_type_hints(LogRecord).items()}
-    record = data.draw(st.builds(LogRecord, **{**fields, "message": values(kind)}))
+    record = replace(data.draw(values(LogRecord)), message=data.draw(values(kind)))
     sent = encode_log_record(record)
     assert sent.value is not None
     arrived = decode_log_record(sent.value, sent.headers, arrived_ms=7)

@@ -98,7 +98,7 @@ class Views:
         for row in rows:
             if isinstance(row, Conversation):
                 partition = conversation_hash(row.conversation_id) % self.partitions
-                batches[partition].append(state_record(row)._replace(timestamp_ms=stamp_ms))
+                batches[partition].append(state_record(row, stamp_ms))
         return batches
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from interaction_router.domain.events import InteractionAdded, InteractionUpdated, RowGone, Rule
-from interaction_router.domain.evolve import Change, added
+from interaction_router.domain.evolve import with_interaction
 from interaction_router.domain.ids import Entity, conversation_id, digest
 from interaction_router.domain.interactions import (
     CLOCK_AHEAD_LIMIT_MS,
@@ -36,49 +36,51 @@ _MISSING = Alias("")
 """Stands for a row that nobody has loaded."""
 
 
-def entry_of(tenant: str, message: InteractionEvent) -> str:
-    """Return the field of the interaction in every index."""
-    entry = message.entry
-    if entry is None:
-        interaction = message.interaction
-        entry = entry_field(tenant, message.party, interaction.channel, interaction.interaction_id)
-        object.__setattr__(message, "entry", entry)
-    return entry
+def entry_key(record: LogRecord, message: InteractionEvent) -> RowKey:
+    """Return where the index of whom the record is for has its interaction."""
+    key = record.entry
+    if key is None:
+        tenant, interaction = record.to.tenant, message.interaction
+        field = entry_field(tenant, message.party, interaction.channel, interaction.interaction_id)
+        key = RowKey(index_bucket(record.to), field)
+        object.__setattr__(record, "entry", key)
+    return key
 
 
 def joined_at_once(
     rows: Mapping[RowKey, Row | None], record: LogRecord, message: InteractionEvent, log_time_ms: int
-) -> tuple[InteractionAdded, list[Change]] | None:
+) -> tuple[InteractionAdded, dict[RowKey, Row | None]] | None:
     """Return what most records bring about, or None where `at_contact` has to say.
 
     A saved party's new interaction that joins the contact's open conversation: the same event and rows as there, in a
     quarter of the time.
     """
-    me = record.to
-    field = entry_of(me.tenant, message)
-    if rows.get(RowKey(index_bucket(me), field), _MISSING) is not None:
+    known_as = entry_key(record, message)
+    if rows.get(known_as, _MISSING) is not None:
         return None
-    contact = rows.get(contact_key(me.tenant, me.key))
+    contact = rows.get(contact_key(record.to.tenant, record.to.key))
     if not isinstance(contact, Contact) or contact.open is None:
         return None
     claim = contact.endpoints.get(message.party)
     if claim is None or claim.state != "confirmed":
         return None
-    conversation = rows.get(conversation_key(contact.open))
+    key = conversation_key(contact.open)
+    conversation = rows.get(key)
     if not isinstance(conversation, Conversation):
         return None
     interaction = clamp_clock(message.interaction, log_time_ms)
     now = standing(conversation, "joined_open_conversation")
-    event = InteractionAdded(now, field, _event_name(message), interaction)
-    return event, added(conversation, event, log_time_ms)
+    event = InteractionAdded(now, known_as.field, _event_name(message), interaction)
+    row, entry = with_interaction(conversation, event, log_time_ms)
+    return event, {key: row, known_as: entry}
 
 
 def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
     """An event comes to the home of its party's endpoint."""
     me = turn.record.to
-    field = entry_of(turn.tenant, message)
-    known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None and not _leads_nowhere(turn, known, field, message):
+    entry = entry_key(turn.record, message)
+    field, known = entry.field, turn.get(entry, Entry)
+    if known is not None and not _leads_nowhere(turn, known, entry, message):
         _event_of_known(turn, known, field, message)
         return
     endpoint = None if message.withheld else turn.get(endpoint_key(turn.tenant, message.party), Endpoint)
@@ -105,9 +107,9 @@ def at_endpoint(turn: Turn, message: InteractionEvent) -> None:
 def at_contact(turn: Turn, message: InteractionEvent) -> None:
     """An event comes to a contact that is thought to hold the endpoint, or that its conversation went to."""
     me = turn.record.to
-    field = entry_of(turn.tenant, message)
-    known = turn.get(RowKey(index_bucket(me), field), Entry)
-    if known is not None and not _leads_nowhere(turn, known, field, message):
+    entry = entry_key(turn.record, message)
+    field, known = entry.field, turn.get(entry, Entry)
+    if known is not None and not _leads_nowhere(turn, known, entry, message):
         _event_of_known(turn, known, field, message)
         return
     contact = turn.contact(me.key)
@@ -142,11 +144,11 @@ def _forgot(home: Entity) -> str:
     return f"forgot:{_mark(home)}"
 
 
-def _leads_nowhere(turn: Turn, known: Entry, field: str, message: InteractionEvent) -> bool:
+def _leads_nowhere(turn: Turn, known: Entry, entry: RowKey, message: InteractionEvent) -> bool:
     """Strike an entry that leads to a home that has forgotten the interaction, or round."""
     if known.to is None or {_forgot(known.to), _named_again(known.to)}.isdisjoint(message.asked):
         return False
-    turn.emit(RowGone(RowKey(index_bucket(turn.record.to), field)))
+    turn.emit(RowGone(entry))
     return True
 
 

@@ -18,7 +18,6 @@ from interaction_router.domain.rows import (
     contact_key,
     conversation_key,
     endpoint_key,
-    index_bucket,
 )
 from interaction_router.domain.turn import Turn
 
@@ -80,7 +79,7 @@ def decide(
         joined = assign.joined_at_once(rows, record, message, log_time_ms)
         if joined is not None:
             event, changes = joined
-            return Decision(log_time_ms, (event,)), dict(changes)
+            return Decision(log_time_ms, (event,)), changes
     turn = Turn(rows, buckets, record, offset=offset, log_time_ms=log_time_ms)
     if isinstance(message, InteractionEvent):
         if record.to.kind == "contact":
@@ -105,10 +104,7 @@ def first_rows(record: LogRecord) -> list[RowKey]:
     """Return the rows that deciding the record begins with, besides the partition's policy."""
     to, message = record.to, record.message
     if to.kind == "contact" and isinstance(message, InteractionEvent):
-        return [
-            contact_key(to.tenant, to.key),
-            RowKey(index_bucket(to), assign.entry_of(to.tenant, message)),
-        ]
+        return [contact_key(to.tenant, to.key), assign.entry_key(record, message)]
     keys: list[RowKey] = []
     if to.kind == "contact":
         keys.append(contact_key(to.tenant, to.key))
@@ -121,7 +117,7 @@ def first_rows(record: LogRecord) -> list[RowKey]:
     if isinstance(message, InteractionEvent):
         if to.kind == "endpoint" and not message.withheld:
             keys.append(endpoint_key(to.tenant, message.party))
-        keys.append(RowKey(index_bucket(to), assign.entry_of(to.tenant, message)))
+        keys.append(assign.entry_key(record, message))
     elif to.kind == "endpoint":
         keys.append(endpoint_key(to.tenant, to.key))
     elif isinstance(message, messages.CloseAsked | messages.UnlinkAsked | messages.LinkAllowed):

@@ -56,7 +56,7 @@ def evolve(get: Get, event: Event, *, log_time_ms: int, offset: int) -> list[Cha
     """Return the rows as the event, decided at `log_time_ms` of the record at `offset`, leaves them."""
     match event:
         case InteractionAdded():
-            return added(_conversation(get, event.now.conversation_id), event, log_time_ms)
+            return _added(get, event, log_time_ms)
         case InteractionUpdated():
             return _updated(get, event, log_time_ms)
         case Opened():
@@ -114,7 +114,12 @@ def _opened(get: Get, event: Opened, log_time_ms: int, offset: int) -> list[Chan
     return changes
 
 
-def added(row: Conversation, event: InteractionAdded, log_time_ms: int) -> list[Change]:
+def _added(get: Get, event: InteractionAdded, log_time_ms: int) -> list[Change]:
+    row, entry = with_interaction(_conversation(get, event.now.conversation_id), event, log_time_ms)
+    return [(conversation_key(row.conversation_id), row), (RowKey(index_bucket(row.owner), event.entry), entry)]
+
+
+def with_interaction(row: Conversation, event: InteractionAdded, log_time_ms: int) -> tuple[Conversation, Entry]:
     """Return the conversation's row and the index entry as an interaction that joins leaves them."""
     interaction = event.interaction
     channel, occurred_at_ms, last_ms = interaction.channel, interaction.occurred_at_ms, row.last_interaction_at_ms
@@ -143,11 +148,7 @@ def added(row: Conversation, event: InteractionAdded, log_time_ms: int) -> list[
         row.retired,
     )
     named_at_ms = None if interaction.agent_id is None else occurred_at_ms
-    entry = Entry(row.conversation_id, None, (event.event,), named_at_ms, interaction, log_time_ms)
-    return [
-        (conversation_key(row.conversation_id), row_after),
-        (RowKey(index_bucket(row.owner), event.entry), entry),
-    ]
+    return row_after, Entry(row.conversation_id, None, (event.event,), named_at_ms, interaction, log_time_ms)
 
 
 def _updated(get: Get, event: InteractionUpdated, log_time_ms: int) -> list[Change]:

@@ -47,7 +47,7 @@ class Interaction:
     agent_id: str | None
     flags: tuple[Flag, ...]
     details: Mapping[str, Json]
-    written: object = field(init=False, compare=False, repr=False, default=None)
+    written: bytes | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def auto_response(self) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from interaction_router.domain.ids import Entity, Place
 from interaction_router.domain.interactions import Interaction, is_receipt
-from interaction_router.domain.rows import Conversation, Entry, Policy
+from interaction_router.domain.rows import Conversation, Entry, Policy, RowKey
 from interaction_router.domain.values import dataclass
 
 ANONYMOUS = "anonymous/"
@@ -17,15 +17,13 @@ class InteractionEvent:
     """Something told about an interaction. To an endpoint, or to the contact that is thought to own it.
 
     `party` is the endpoint, or `anonymous/<channel>/<interaction id>` for a withheld one. `asked` are the keys of
-    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it. `entry` is
-    its field in every index, once somebody has asked.
+    the homes that have sent it on: an endpoint that is among them has sent every `Adopted` before it.
     """
 
     party: str
     event_id: str | None
     interaction: Interaction
     asked: tuple[str, ...] = ()
-    entry: str | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def withheld(self) -> bool:
@@ -394,7 +392,8 @@ class LogRecord:
 
     `stamp_ms` is the log time of the home that sent it, or when it arrived there; a record that is still to be
     appended and comes from outside has none. `raw` is there where the message
-    can still be refused (`can_be_refused`). `trace` is the raw record's `traceparent`.
+    can still be refused (`can_be_refused`). `trace` is the raw record's `traceparent`. `entry` is where the index of
+    whom it is for has its interaction, once somebody has asked.
     """
 
     to: Entity
@@ -404,6 +403,7 @@ class LogRecord:
     origin: Origin | None = None
     trace: str | None = None
     raw: Raw | None = None
+    entry: RowKey | None = field(init=False, compare=False, repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)

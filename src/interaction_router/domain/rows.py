@@ -199,9 +199,10 @@ POLICY = RowKey("policy")
 _PARTY_DIGITS = 16
 _MARK = "conversation/"
 _KEYS = 8_192
-"""So many digests of endpoints are remembered of each kind; a key without a digest is made as fast as it is found."""
+"""So many keys are remembered of each kind: a record asks for the same ones several times, and so do those behind it."""
 
 
+@lru_cache(maxsize=_KEYS)
 def contact_key(tenant: str, contact_id: str) -> RowKey:
     """Return the key of a contact's row."""
     return RowKey(f"contact:{tenant}/{contact_id}")
@@ -223,6 +224,7 @@ def merges_key(tenant: str, contact_id: str) -> RowKey:
     return RowKey(f"merges:{tenant}", contact_id)
 
 
+@lru_cache(maxsize=_KEYS)
 def conversation_key(conversation_id: str) -> RowKey:
     """Return the key of a conversation's row or stub."""
     return RowKey(f"conversation:{conversation_id}")

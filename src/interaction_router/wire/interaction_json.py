@@ -50,7 +50,7 @@ def read_interaction(fields: dict[str, Any]) -> Interaction:  # Any: JSON that t
 def interaction_bytes(interaction: Interaction) -> bytes:
     """Return the interaction's JSON, written once: the log, outcome, update and row hold the same bytes."""
     written = interaction.written
-    if not isinstance(written, bytes):
+    if written is None:
         written = write_interaction(interaction)
         object.__setattr__(interaction, "written", written)
     return written
@@ -58,7 +58,7 @@ def interaction_bytes(interaction: Interaction) -> bytes:
 
 def interaction_json(interaction: Interaction) -> orjson.Fragment:
     """Return the interaction's JSON, ready to be embedded."""
-    return orjson.Fragment(interaction_bytes(interaction))
+    return orjson.Fragment(interaction.written or interaction_bytes(interaction))
 
 
 def written_interaction(text: bytes) -> Interaction:

@@ -8,6 +8,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LAST_MS = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _WHOLE_SECONDS = len("2026-11-22T08:15:30.")
+_MILLISECONDS = tuple(f"{each:03d}Z" for each in range(1000))
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?P<second>[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]\d\d:[0-5]\d)", re.ASCII
 )
@@ -21,7 +22,7 @@ def _spell_second(second: int) -> str:
 def spell_time(at_ms: int) -> str:
     """Return `2026-11-22T08:15:30.120Z`."""
     second, milliseconds = divmod(at_ms, 1000)
-    return f"{_spell_second(second)}{milliseconds:03d}Z"
+    return _spell_second(second) + _MILLISECONDS[milliseconds]
 
 
 @lru_cache(maxsize=8192)

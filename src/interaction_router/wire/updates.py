@@ -57,6 +57,8 @@ _TYPE_HEADERS: Final = {
 _ROWS_ALONE: Final = (RowPut, RowGone)
 """Events of no concern to subscribers."""
 
+_OF_CONTACTS: Final = (Conflicted, AliasMade)
+
 Fields: TypeAlias = dict[str, Any]  # Any: what orjson takes, fragments too
 
 
@@ -67,16 +69,6 @@ class Update(NamedTuple):
     key: bytes
     value: bytes
     headers: Sequence[tuple[str, bytes]]
-
-
-class _Occasion(NamedTuple):
-    """What all updates of one outcome share."""
-
-    tenant: str
-    at: str
-    topic: str
-    cause: Place
-    last_headers: tuple[tuple[str, bytes], ...]
 
 
 class UpdateWriter:
@@ -94,60 +86,71 @@ class UpdateWriter:
 
         Where no record from outside is the cause, as of a timer, it is the log record that the outcome is of.
         """
-        events = outcome.decision.events
-        if not events:
-            return []
-        at = spell_time(outcome.decision.log_time_ms)
-        cause = outcome.cause or Place(LOG_STREAM, self._partition, outcome.offset)
-        last: tuple[tuple[str, bytes], ...] = (("ce_time", at.encode()), self._source, _CONTENT_TYPE)
-        if outcome.trace is not None:
-            last = (*last, ("traceparent", outcome.trace.encode()))
-        topic = self._topics.get(cause.stream)
+        return [
+            self._of_contact(event, outcome)
+            if isinstance(event, _OF_CONTACTS)
+            else self._of_conversation(event, outcome)
+            for event in outcome.decision.events
+            if not isinstance(event, _ROWS_ALONE)
+        ]
+
+    def _of_conversation(self, event: ConversationEvent, outcome: Outcome) -> Update:
+        conversation_id, seq, contact_id, endpoint, status, rule = event.now
+        kind, own = _particulars(event)
+        update, at = update_id(conversation_id, seq), spell_time(outcome.decision.log_time_ms)
+        fields = {
+            "type": kind,
+            "id": update,
+            "tenant": outcome.tenant,
+            "conversation_id": conversation_id,
+            "seq": seq,
+            "at": at,
+            "contact_id": contact_id,
+            "endpoint": endpoint,
+            "status": status,
+            **own,
+            "cause": self._cause(outcome, rule),
+        }
+        key = conversation_id.encode()
+        headers = [_SPEC_VERSION, ("ce_id", update.encode()), _TYPE_HEADERS[kind], ("ce_subject", key)]
+        headers += self._last_headers(outcome, at)
+        return Update(conversation_id, key, trimmed(orjson.dumps(fields)), headers)
+
+    def _of_contact(self, event: Conflicted | AliasMade, outcome: Outcome) -> Update:
+        kind, rule, own = _particulars_of_contact(event)
+        tenant, contact_id, at = outcome.tenant, event.contact_id, spell_time(outcome.decision.log_time_ms)
+        stream, *place = self._place(outcome)
+        update = contact_update_id(kind, tenant, contact_id, *own.values(), stream, *map(str, place))
+        fields = {
+            "type": kind,
+            "id": update,
+            "tenant": tenant,
+            "at": at,
+            "contact_id": contact_id,
+            **own,
+            "cause": self._cause(outcome, rule),
+        }
+        headers = [_SPEC_VERSION, ("ce_id", update.encode()), _TYPE_HEADERS[kind], *self._last_headers(outcome, at)]
+        return Update(None, f"{tenant}|{contact_id}".encode(), trimmed(orjson.dumps(fields)), headers)
+
+    def _place(self, outcome: Outcome) -> Place:
+        return outcome.cause or Place(LOG_STREAM, self._partition, outcome.offset)
+
+    def _cause(self, outcome: Outcome, rule: str) -> Fields:
+        stream, partition, offset = self._place(outcome)
+        topic = self._topics.get(stream)
         if topic is None:
-            topic = self._topics[cause.stream] = topic_name(self._namespace, cause.stream, self._inputs)
-        occasion = _Occasion(outcome.tenant, at, topic, cause, last)
-        return [_update(event, occasion) for event in events if not isinstance(event, _ROWS_ALONE)]
+            topic = self._topics[stream] = topic_name(self._namespace, stream, self._inputs)
+        return {"topic": topic, "partition": partition, "offset": offset, "rule": rule}
+
+    def _last_headers(self, outcome: Outcome, at: str) -> Sequence[tuple[str, bytes]]:
+        headers = (("ce_time", at.encode()), self._source, _CONTENT_TYPE)
+        return headers if outcome.trace is None else (*headers, ("traceparent", outcome.trace.encode()))
 
 
 def update_records(outcome: Outcome, *, partition: int, namespace: str, inputs: str | None = None) -> list[Update]:
     """Return the updates of one outcome, as `UpdateWriter` does."""
     return UpdateWriter(namespace, partition, inputs).records(outcome)
-
-
-def _update(event: ConversationEvent | Conflicted | AliasMade, occasion: _Occasion) -> Update:
-    match event:
-        case InteractionAdded():
-            return _of_conversation(event, occasion)
-        case Conflicted():
-            own = {"owner_contact_id": event.owner_contact_id, "endpoint": event.endpoint}
-            return _of_contact("contact.conflict", event.contact_id, own, "saved", occasion)
-        case AliasMade():
-            return _of_contact("contact.merged", event.contact_id, {"into": event.into}, "merged", occasion)
-        case _:
-            return _of_conversation(event, occasion)
-
-
-def _of_conversation(event: ConversationEvent, occasion: _Occasion) -> Update:
-    conversation_id, seq, contact_id, endpoint, status, rule = event.now
-    tenant, at, topic, (_, partition, offset), last_headers = occasion
-    update = update_id(conversation_id, seq)
-    kind, own = _particulars(event)
-    fields = {
-        "type": kind,
-        "id": update,
-        "tenant": tenant,
-        "conversation_id": conversation_id,
-        "seq": seq,
-        "at": at,
-        "contact_id": contact_id,
-        "endpoint": endpoint,
-        "status": status,
-        **own,
-        "cause": {"topic": topic, "partition": partition, "offset": offset, "rule": rule},
-    }
-    key = conversation_id.encode()
-    headers = (_SPEC_VERSION, ("ce_id", update.encode()), _TYPE_HEADERS[kind], ("ce_subject", key), *last_headers)
-    return Update(conversation_id, key, trimmed(orjson.dumps(fields)), headers)
 
 
 def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
@@ -172,33 +175,20 @@ def _particulars(event: ConversationEvent) -> tuple[str, Fields]:
             assert_never(event)
 
 
-def _of_contact(kind: str, contact_id: str, own: dict[str, str], rule: str, occasion: _Occasion) -> Update:
-    tenant, cause = occasion.tenant, occasion.cause
-    place = (cause.stream, str(cause.partition), str(cause.offset))
-    update = contact_update_id(kind, tenant, contact_id, *own.values(), *place)
-    fields = {
-        "type": kind,
-        "id": update,
-        "tenant": tenant,
-        "at": occasion.at,
-        "contact_id": contact_id,
-        **own,
-        "cause": {"topic": occasion.topic, "partition": cause.partition, "offset": cause.offset, "rule": rule},
-    }
-    headers = (
-        _SPEC_VERSION,
-        ("ce_id", update.encode()),
-        _TYPE_HEADERS[kind],
-        *occasion.last_headers,
-    )
-    return Update(None, f"{tenant}|{contact_id}".encode(), trimmed(orjson.dumps(fields)), headers)
+def _particulars_of_contact(event: Conflicted | AliasMade) -> tuple[str, str, dict[str, str]]:
+    if isinstance(event, Conflicted):
+        return "contact.conflict", "saved", {"owner_contact_id": event.owner_contact_id, "endpoint": event.endpoint}
+    return "contact.merged", "merged", {"into": event.into}
 
 
-def state_record(conversation: Conversation) -> Outgoing:
-    """Return the conversation as it stands, for the compacted topic; a tombstone of an erased one."""
+def state_record(conversation: Conversation, stamp_ms: int | None = None) -> Outgoing:
+    """Return the conversation as it stands, for the compacted topic; a tombstone of an erased one.
+
+    Without `stamp_ms` it is stamped when it is appended.
+    """
     key = conversation.conversation_id.encode()
     if conversation.status == "erased":
-        return Outgoing(key, None)
+        return Outgoing(key, None, timestamp_ms=stamp_ms)
     last_ms, closed_ms = conversation.last_interaction_at_ms, conversation.closed_at_ms
     fields = {
         "tenant": conversation.tenant,
@@ -215,7 +205,7 @@ def state_record(conversation: Conversation) -> Outgoing:
         "channels": conversation.channels,
         "last_interaction_at": None if last_ms is None else spell_time(last_ms),
     }
-    return Outgoing(key, trimmed(orjson.dumps(fields)))
+    return Outgoing(key, trimmed(orjson.dumps(fields)), (), stamp_ms)
 
 
 def refusal_of(error: RejectedError) -> Refusal:
