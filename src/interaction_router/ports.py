@@ -314,8 +314,13 @@ CommandGap = Literal[
     "updates_replay_begun",
     "updates_replayed",
     "updates_replay_kept",
+    "redrive_claimed",
+    "redrive_appended",
+    "redrive_noted",
+    "import_filled",
+    "import_flipped",
 ]
-"""Every gap between two effects of a command: of `state rebuild` and `snapshot`, of `replay log` and `updates`."""
+"""Every gap between two effects of a command: of `state rebuild`, `snapshot` and `import`, of `replay log` and `updates`, of `dlq redrive`."""
 
 Gap = Literal[WorkerGap, CommandGap]
 """Every gap. Docs: `telemetry.GAPS`."""

@@ -192,6 +192,11 @@ GAPS: Final[Mapping[Gap, str]] = {
     "updates_replay_begun": "`replay updates`: its file is there; nothing is written.",
     "updates_replayed": "A batch is in the subscriber's topic, and the file does not say so.",
     "updates_replay_kept": "The file says so.",
+    "redrive_claimed": "`dlq redrive`: a batch of letters is claimed; nothing is sent.",
+    "redrive_appended": "Their records are in their topics again, and nobody has noted it.",
+    "redrive_noted": "It is noted where they stand.",
+    "import_filled": "`state import`: the shadow has the copy. Then the partition is suspended and fenced as by `state rebuild`.",
+    "import_flipped": "The copy is in its place; the next partition's is not.",
 }
 """The gaps between two effects; in each, the setting `failpoints` can let the process die, hang or fail."""
 

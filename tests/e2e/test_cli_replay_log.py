@@ -11,6 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
+from interaction_router.adapters.clock import SystemClock
+from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import replay_rows
 from interaction_router.bootstrap.embedded import embedded_router
 from interaction_router.bootstrap.storage import opened_log
@@ -349,3 +352,16 @@ def _stopped_at_once(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) 
         return await work(stop)
 
     return asyncio.run(run())
+
+
+@pytest.mark.parametrize("words", [(), ("--from", "2099-01-01T00:00:00Z"), ("--into", "twin", "--yes")])
+def test_a_log_without_its_beginning_is_refused(program: Program, words: tuple[str, ...]) -> None:
+    program.feed(sms("1", ANN), sms("2", BEN), saved("c1", ANN))
+    with EmbeddedDatabase(program.data / "router.sqlite") as database:
+        log = EmbeddedLog(database, SystemClock())
+        for partition in range(PARTITIONS):
+            asyncio.run(log.trim("internal.log", partition, 1))
+    ran = program("replay", "log", *words)
+    assert (ran.code, ran.err.split()[1]) == (1, "log_trimmed:")
+    assert "has no record 0 any more: 1 of 20" in ran.err
+    assert not (program.data / "twin.sqlite").exists()

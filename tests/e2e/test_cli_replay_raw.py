@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
+from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.bootstrap.embedded import embedded_router
+from interaction_router.bootstrap.replay import raw_ranges_of, raw_replay
+from interaction_router.domain.errors import FatalError
 from interaction_router.domain.ids import partition_of_key
 from interaction_router.ports import Outgoing
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms
@@ -99,7 +103,22 @@ def test_what_is_not_there_any_more_is_told(lived: Program, program: Program) ->
     for words in ((), ("--into", "twin", "--yes")):
         ran = lived("replay", "raw", *words)
         assert (ran.code, ran.err.split()[1]) == (1, "inputs_trimmed:")
+        assert "Partition 0 of interactions.sms.v1 begins at 1, of 20" in ran.err
     assert not (program.data / "twin.sqlite").exists()
+
+
+def test_what_goes_while_it_is_read_is_told(lived: Program) -> None:
+    async def replay() -> None:
+        with EmbeddedDatabase(lived.data / "router.sqlite") as database:
+            log = EmbeddedLog(database, SystemClock())
+            ranges = await raw_ranges_of(lived.settings(), log, {})
+            await log.trim("interactions.sms.v1", 0, 2)
+            made = await raw_replay(lived.settings(), log, partitions=PARTITIONS, lineage="none")
+            async for _ in made.run(ranges, until_ms=0):
+                pass
+
+    with pytest.raises(FatalError, match="inputs_trimmed"):
+        asyncio.run(replay())
 
 
 def test_wrong_words_and_empty_topics_are_told(program: Program) -> None:

@@ -1,6 +1,7 @@
 """A death and a failure in every gap of a command: run again it ends well, and what is live was never touched."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Final, NamedTuple, get_args
 
 import pytest
 
-from interaction_router.application import snapshots, updates_replay
+from interaction_router.application import redriving, snapshots, updates_replay
+from interaction_router.application.handled import HANDLED
+from interaction_router.application.intake import COMMANDS, CONTACTS
 from interaction_router.application.outcomes import OUTCOMES
+from interaction_router.application.redriving import UNDER_WAY_MS
 from interaction_router.application.views import LOG, STATE
-from interaction_router.bootstrap import observing
+from interaction_router.bootstrap import letters, observing
 from interaction_router.bootstrap.embedded import embedded_router
+from interaction_router.bootstrap.state import opened_state
 from interaction_router.bootstrap.storage import opened_log
 from interaction_router.bootstrap.terms import streams
 from interaction_router.cli import replay_log
@@ -21,7 +26,8 @@ from interaction_router.cli.faults import UNAVAILABLE
 from interaction_router.cli.invocation import Invocation
 from interaction_router.ports import CommandGap, Outgoing
 from interaction_router.settings import EmbeddedSettings, Settings, TopicsSettings
-from tests.faults.stories import merged, story
+from tests.faults.simulator import ManualClock
+from tests.faults.stories import SMS, merged, story
 
 PARTITIONS = 2
 BATCH = 7
@@ -33,14 +39,26 @@ REBUILD = ("state", "rebuild", "--yes")
 SNAPSHOT = ("state", "snapshot")
 LOG_REPLAY = ("replay", "log", "--into", TWIN, "--yes")
 UPDATES_REPLAY = ("replay", "updates", "--to", TO, "--create", "--yes")
+REDRIVE = ("dlq", "redrive", "--all", "--yes")
+COPY: Final = "tables.jsonl"
+IMPORT = ("state", "import", COPY, "--yes")
 
-COMMANDS: Mapping[str, Sequence[str]] = {
+RUN: Mapping[str, Sequence[str]] = {
     "rebuild": REBUILD,
     "snapshot": SNAPSHOT,
     "replay": LOG_REPLAY,
     "updates": UPDATES_REPLAY,
+    "redrive": REDRIVE,
+    "import": IMPORT,
 }
 """Commands by the first word of their gaps."""
+
+GAPS: Sequence[tuple[str, CommandGap]] = (
+    *((gap.partition("_")[0], gap) for gap in get_args(CommandGap)),
+    ("import", "rebuild_suspended"),
+    ("import", "rebuild_fenced"),
+)
+"""Every gap of each command; an import suspends and fences as a rebuild does."""
 
 DEAD = -9
 Records = dict[str, list[tuple[bytes | None, bytes | None]]]
@@ -62,6 +80,7 @@ class Storage:
 
     def __init__(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.data = data
+        self.clock = ManualClock()
         self._capsys = capsys
 
     def settings(self, namespace: str = "router") -> Settings:
@@ -76,23 +95,28 @@ class Storage:
 
     def __call__(self, *args: str) -> str:
         """Run the program, which has to end well; return what it prints."""
-        code, out, err = self._run(args, {})
+        code, out, err = self.ran(args, {})
         assert code == 0, err
         return out
 
     def stops(self, command: Sequence[str], failpoints: str) -> bool:
         """Return whether it stops there: dead, or because a server does not answer, which it says."""
-        code, _, err = self._run(command, {"INTERACTION_ROUTER_FAILPOINTS": failpoints})
+        code, _, err = self.ran(command, {"INTERACTION_ROUTER_FAILPOINTS": failpoints})
         assert code in {0, DEAD, UNAVAILABLE}, err
         assert (code == UNAVAILABLE) is err.startswith("error: failpoint: ")
         return code != 0
 
-    def _run(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
+    def ran(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
         try:
             code = run([*args, "--data", str(self.data)], Invocation(env=env))
         except DeathError:
             code = DEAD
         return code, *self._capsys.readouterr()
+
+    async def wipe(self) -> None:
+        async with opened_state(self.settings()) as state:
+            for partition in range(PARTITIONS):
+                await state.tables.clear(partition)
 
     def contents(self) -> Contents:
         return Contents(asyncio.run(self.topics()), self("state", "export"))
@@ -126,7 +150,9 @@ def storage(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setattr(updates_replay, "BATCH", BATCH)
     monkeypatch.setattr(snapshots, "CHUNK_BYTES", CHUNK_BYTES)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(redriving, "BATCH", 1)
     lived = Storage(tmp_path / "data", capsys)
+    monkeypatch.setattr(letters, "SystemClock", lambda: lived.clock)
     asyncio.run(lived.live_through(story("a")))
     lived(*SNAPSHOT)
     asyncio.run(lived.live_through([*merged("a", times=2), *story("b")]))
@@ -134,43 +160,54 @@ def storage(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 
 @pytest.mark.parametrize("act", ["die", "fail"])
-@pytest.mark.parametrize("gap", get_args(CommandGap))
-def test_a_command_that_stopped_is_run_again(storage: Storage, gap: CommandGap, act: str) -> None:
+@pytest.mark.parametrize(("word", "gap"), GAPS)
+def test_a_command_that_stopped_is_run_again(storage: Storage, word: str, gap: CommandGap, act: str) -> None:
     """Each time that the gap is reached is a story of its own."""
-    word = gap.partition("_")[0]
+    live = storage.contents()
+    if word == "import":
+        Path(COPY).write_text(live.rows)
+        asyncio.run(storage.wipe())
     pristine = storage.data.with_name("pristine")
     shutil.copytree(storage.data, pristine)
-    live = storage.contents()
-    storage(*COMMANDS[word])
+    storage(*RUN[word])
     wanted = _made(storage, word)
     nth = 1
     while True:
         shutil.rmtree(storage.data)
         shutil.copytree(pristine, storage.data)
-        if not storage.stops(COMMANDS[word], f"{gap}={act}@{nth}"):
+        if not storage.stops(RUN[word], f"{gap}={act}@{nth}"):
             break
         _again(storage, word)
         assert _made(storage, word) == wanted, f"{gap}={act}@{nth}"
-        _is_untouched(storage.contents(), live, repeats=word == "rebuild")
+        _is_untouched(storage.contents(), live, word)
         storage("state", "verify")
         nth += 1
     assert nth > 1, "the command never reaches the gap"
 
 
 def _again(storage: Storage, word: str) -> None:
-    """Run the command as somebody would that finds it dead."""
+    """Run the command as somebody would that finds it dead.
+
+    An import is refused where a part of it is in place: it says to rebuild, which makes the same of the outcomes.
+    """
     kept = Path(f"{TO}.replay.json")
     if word == "updates" and kept.exists():
         storage("replay", "updates", "--resume", str(kept), "--yes")
         assert not kept.exists()
+        return
+    storage.clock.ms += UNDER_WAY_MS
+    code, _, err = storage.ran(RUN[word], {})
+    if word == "import" and code != 0:
+        assert "state rebuild" in err
+        storage(*REBUILD)
     else:
-        storage(*COMMANDS[word])
+        assert code == (1 if word == "redrive" and "nothing_chosen" in err else 0), err
 
 
 def _made(storage: Storage, word: str) -> object:
     """Return what a command has made, each record as often as it stands there."""
     match word:
-        case "rebuild":
+        case "rebuild" | "import":
             return None  # the rows, which are compared with those that were
         case "snapshot":
             living: Records = {}
@@ -181,23 +218,33 @@ def _made(storage: Storage, word: str) -> object:
             return living
         case "replay":
             return asyncio.run(storage.topics(TWIN))
+        case "redrive":
+            listed = json.loads(storage("dlq", "list", "--all", "--json"))
+            topics = asyncio.run(storage.topics())
+            sent = {lane: records for lane, records in topics.items() if _takes_letters(lane)}
+            return sent, [(each["place"], each["handled"]["state"], each["handled"]["to"]) for each in listed]
         case _:
             topics = asyncio.run(storage.topics("router", TO))
             return {lane: records for lane, records in topics.items() if lane.startswith(TO)}
 
 
-def _is_untouched(now: Contents, before: Contents, *, repeats: bool) -> None:
+def _takes_letters(lane: str) -> bool:
+    return lane.startswith((SMS, CONTACTS, COMMANDS))
+
+
+def _is_untouched(now: Contents, before: Contents, word: str) -> None:
     """See that nothing was done to what is live.
 
     A rebuild leaves fences behind the outcomes; and where it cannot know that the last of them were told, they are
-    told again: `repeats`.
+    told again. A redrive appends to what the letters came from, and notes it.
     """
+    repeats = word in {"rebuild", "import"}
     assert now.rows == before.rows
     for lane, records in before.topics.items():
         found = now.topics[lane]
-        if lane.startswith(snapshots.SNAPSHOTS):
+        if lane.startswith(snapshots.SNAPSHOTS) or (word == "redrive" and lane.startswith(HANDLED)):
             continue
-        if lane.startswith(OUTCOMES):
+        if lane.startswith(OUTCOMES) or (word == "redrive" and _takes_letters(lane)):
             assert found[: len(records)] == records
         elif repeats and lane.startswith(STATE):
             assert dict(found) == dict(records), lane

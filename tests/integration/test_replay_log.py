@@ -12,6 +12,7 @@ from interaction_router.adapters.kafka.log import KafkaLog
 from interaction_router.adapters.kafka.topics import check_topics
 from interaction_router.bootstrap.replay import intake_offsets, second_log, standing_of
 from interaction_router.bootstrap.storage import kafka_log
+from interaction_router.bootstrap.topics import topics_of
 from interaction_router.domain.errors import FatalError
 from tests.integration.running import Running, saved, sms, until, updates
 from tests.integration.test_redrive import Program
@@ -191,6 +192,24 @@ async def test_the_raw_topics_make_a_router_with_any_number_of_partitions(
     finally:
         worker.kill()
         await copy.stop()
+        await log.stop()
+
+
+async def test_a_partition_of_which_nothing_is_kept_is_not_an_empty_one(
+    broker: Broker, redis_server: RedisServer, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running, _ = _pair(broker, redis_server, namespace, tmp_path, partitions=4)
+    await running.apply_topics()
+    program = Program(running, capsys)
+    log = running.log()
+    try:
+        await _live_through(running, log)
+        async with topics_of(running.settings) as topics:
+            await topics.trim("internal.log", {3: (await log.bounds("internal.log", 3)).end})
+        ran = await program("replay", "log", "--into", f"{namespace}b", "--partitions", "8", "--yes")
+        assert (ran.code, ran.err.split()[1]) == (1, "log_trimmed:")
+        assert "Partition 3 of internal.log has no record 0 any more: nothing is kept" in ran.err
+    finally:
         await log.stop()
 
 

@@ -6,9 +6,10 @@ from typing import Final
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.rebuilding import Rebuilder
 from interaction_router.application.rowlines import OTHER_FILE, Line, lines_of, take_line
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import HEAD, Views, read_head
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.ports import Log, Tables, Upkeep, Writes, shadow_of
+from interaction_router.ports import Log, Observer, Tables, Upkeep, Writes, shadow_of
 
 FORM: Final = 1
 """The form of the lines; another one would be another number."""
@@ -26,12 +27,15 @@ class Copies:
     were between them, each as in `rowlines`.
     """
 
-    def __init__(self, log: Log, tables: Tables, upkeep: Upkeep, views: Views) -> None:
+    def __init__(
+        self, log: Log, tables: Tables, upkeep: Upkeep, views: Views, *, observer: Observer = UNOBSERVED
+    ) -> None:
         """Copy these tables, whose rows are of this log."""
         self._log = log
         self._tables = tables
         self._upkeep = upkeep
         self._views = views
+        self._observer = observer
 
     async def export(self, partition: int) -> AsyncIterator[Line]:
         """Yield a partition's lines, all of one moment.
@@ -73,6 +77,7 @@ class Copies:
                     break
                 if not dry:
                     await self._tables.apply(shadow, after=-1, applied=first[_APPLIED], writes=into)
+                    await self._observer.reached("import_filled", partition)
                     await self._flip(partition, first[_APPLIED])
                 return count
             take_line(line, into)
@@ -90,9 +95,11 @@ class Copies:
             await self._tables.clear(shadow)
             cause = f"The copy of partition {partition} has outcome {outcome}, and the log ends at {end}."
             raise FatalError("tables_ahead", cause, "The outcomes have lost records, or were made anew.")
-        rebuilder = Rebuilder(self._log, self._tables, self._upkeep, lineage=self._views.lineage)
+        lineage = self._views.lineage
+        rebuilder = Rebuilder(self._log, self._tables, self._upkeep, lineage=lineage, observer=self._observer)
         await rebuilder.suspend(partition, applied=applied, log_time_ms=head.log_time_ms)
         await self._upkeep.flip(partition)
+        await self._observer.reached("import_flipped", partition)
 
     def _first(self, partition: int, applied: int, lineage: str | None) -> Line:
         return {

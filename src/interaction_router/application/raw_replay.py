@@ -22,6 +22,7 @@ from interaction_router.domain.rows import Conversation, Policy, Row, RowKey, co
 from interaction_router.domain.timers import due_at_ms
 from interaction_router.ports import Log, Outgoing, Received
 from interaction_router.wire.codec import encode_log_record
+from interaction_router.wire.times import spell_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,21 @@ async def raw_ranges(log: Log, streams: Iterable[str], ends: Mapping[Lane, int])
     ranges: dict[Lane, tuple[int, int]] = {}
     for stream in streams:
         for partition in range(await log.partitions(stream)):
-            first, end = await log.bounds(stream, partition)
-            if first > 0:
-                cause = f"Partition {partition} of {stream} begins at {first}: what was before it is no longer kept."
-                raise FatalError("inputs_trimmed", cause, "Replay the internal log, which has all of it.")
+            end = await _end_of_whole(log, stream, partition)
             ranges[stream, partition] = (0, ends.get((stream, partition), 0) if ends else end)
     if not any(end for _, end in ranges.values()):
         raise FatalError("range_empty", "There is no raw record that intake has taken.", "Check the namespace.")
     return ranges
+
+
+async def _end_of_whole(log: Log, stream: str, partition: int) -> int:
+    first, end = await log.bounds(stream, partition)
+    if first == 0:
+        return end
+    kept = next(iter(await log.read(stream, partition, first, limit=1)), None)
+    since = "" if kept is None else f", of {spell_time(kept.timestamp)}"
+    cause = f"Partition {partition} of {stream} begins at {first}{since}: what was before it is no longer kept."
+    raise FatalError("inputs_trimmed", cause, "Replay the internal log, which has all of it.")
 
 
 class RawReplay:
@@ -77,7 +85,11 @@ class RawReplay:
     async def run(
         self, ranges: Mapping[Lane, tuple[int, int]], *, until_ms: int
     ) -> AsyncGenerator[Replaced | Unread, None]:
-        """Yield the records of the second log, none before that which it was sent by; idle closing goes on to `until_ms`."""
+        """Yield the records of the second log, none before that which it was sent by; idle closing goes on to `until_ms`.
+
+        Raises:
+            FatalError: `inputs_trimmed`: what was to be read was removed meanwhile.
+        """
         for partition in range(len(self._homes)):
             for each in self._decide_all(self._of_partition("", partition, PolicySet(self._policy), 0)):
                 yield each
@@ -87,6 +99,8 @@ class RawReplay:
                 yield each
             for made in self._taken(Place(stream, partition, record.offset), record):
                 yield made
+        for lane in ranges:
+            await _end_of_whole(self._log, *lane)
         for each in self._idle(until_ms):
             yield each
 

@@ -10,8 +10,10 @@ from interaction_router.application.appending import append_each
 from interaction_router.application.handled import HandledLetters, Handling, attempts_under_way
 from interaction_router.application.letters import REDRIVEN_FROM, Letter, Letters, header_texts, own_headers
 from interaction_router.application.outcomes import read_range
+from interaction_router.application.unobserved import UNOBSERVED
+from interaction_router.application.views import DEAD_LETTERS
 from interaction_router.domain.errors import FatalError, RetryableError
-from interaction_router.ports import Clock, Log, Outgoing
+from interaction_router.ports import Clock, Log, Observer, Outgoing
 
 BATCH: Final = 200
 """So many letters are claimed, sent and marked together."""
@@ -38,7 +40,14 @@ class Redriving:
     """One run of redriving or discarding."""
 
     def __init__(
-        self, letters: Letters, log: Log, handled: HandledLetters, clock: Clock, *, inputs: Mapping[str, str]
+        self,
+        letters: Letters,
+        log: Log,
+        handled: HandledLetters,
+        clock: Clock,
+        *,
+        inputs: Mapping[str, str],
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """`inputs` are the topics that a record may be sent to, by their streams."""
         self._log = log
@@ -46,6 +55,7 @@ class Redriving:
         self._handled = handled
         self._clock = clock
         self._inputs = inputs
+        self._observer = observer
         self._attempt = uuid4().hex
         self._partitions: dict[str, int] = {}
 
@@ -109,7 +119,8 @@ class Redriving:
                 to = self._topic_place(place, offset)
                 found[letter.name] = Redriven(letter, to, found=True)
                 done[letter.name] = replace(handling, state="redriven", to=to)
-        await self._handled.write(done)
+        if done:
+            await self._noted(done)
         return found
 
     async def _marked(self, place: Stream, by_mark: dict[str, tuple[Letter, Handling]]) -> dict[str, int]:
@@ -152,17 +163,24 @@ class Redriving:
             for letter in letters
         }
         await self._handled.claim(claims)
+        await self._observer.reached("redrive_claimed", DEAD_LETTERS)
         if self._clock.now_ms() - now_ms > UNDER_WAY_MS // 2:
             raise RetryableError("redrive_late", "Claiming the letters took too long.", "Try again in a minute.")
         appended = await append_each(self._log, records)
+        await self._observer.reached("redrive_appended", DEAD_LETTERS)
         sent = [
             Redriven(letter, self._topic_place(place, offset), found=False)
             for place, offsets in appended.items()
             for letter, offset in zip(by_stream[place], offsets, strict=True)
         ]
-        done = {each.letter.name: replace(claims[each.letter.name], state="redriven", to=each.to) for each in sent}
-        await self._handled.write(done)
+        await self._noted(
+            {each.letter.name: replace(claims[each.letter.name], state="redriven", to=each.to) for each in sent}
+        )
         return sent
+
+    async def _noted(self, done: Mapping[str, Handling]) -> None:
+        await self._handled.write(done)
+        await self._observer.reached("redrive_noted", DEAD_LETTERS)
 
     async def _records(self, letters: Sequence[Letter], value: bytes | None) -> list[Outgoing]:
         """Return the records as they came, marked; a mark of an earlier redrive gives way to that of this letter."""

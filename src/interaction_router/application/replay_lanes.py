@@ -11,6 +11,7 @@ from interaction_router.domain.ids import Place
 from interaction_router.domain.messages import LogRecord
 from interaction_router.ports import Log, Received
 from interaction_router.wire.codec import decode_log_record, decode_outcome
+from interaction_router.wire.times import spell_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Lane:
     def __init__(self, log: Log, partition: int, end: int) -> None:
         self.partition = partition
         self.position = 0
+        self._end = end
         self.log_time_ms = 0
         self._records = _records(log, partition, end)
         self._outcomes = _outcomes(log, partition)
@@ -39,19 +41,22 @@ class Lane:
         self._outcome: Outcome | None = None
 
     async def head(self) -> LogRecord | None:
-        """Return the next record, which stays the next until it is taken; None at the end."""
-        if self._head is None:
+        """Return the next record, which stays the next until it is taken; None at the end.
+
+        Raises:
+            FatalError: `log_trimmed`: it is no longer kept.
+        """
+        if self._head is None and self.position < self._end:
             received = await anext(self._records, None)
-            if received is None:
-                return None
-            if received.offset != self.position:
-                raise FatalError(
-                    "log_trimmed",
-                    f"Partition {self.partition} of {LOG} has no record {self.position}, but {received.offset}.",
-                    "Without its beginning the log decides otherwise: it can only be replayed whole.",
-                )
+            if received is None or received.offset != self.position:
+                raise self._trimmed(received)
             self._head = decode_log_record(received.value or b"", received.headers, arrived_ms=received.timestamp)
         return self._head
+
+    def _trimmed(self, kept: Received | None) -> FatalError:
+        goes_on = "nothing is kept" if kept is None else f"{kept.offset} of {spell_time(kept.timestamp)} is the next"
+        cause = f"Partition {self.partition} of {LOG} has no record {self.position} any more: {goes_on}."
+        return FatalError("log_trimmed", cause, "Without its beginning the log decides otherwise: replay it whole.")
 
     def time_ms(self) -> int:
         """Return the log time of the next record."""

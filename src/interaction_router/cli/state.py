@@ -297,7 +297,7 @@ async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict
 
     done: list[dict[str, object]] = []
     async with opened_state(invocation.settings()) as state:
-        copies = Copies(state.log, state.tables, state.upkeep, state.views)
+        copies = Copies(state.log, state.tables, state.upkeep, state.views, observer=state.observer)
         for dry in (True, False):  # all of the file is found good before the first of it is put in
             if dry or yes:
                 done = []
