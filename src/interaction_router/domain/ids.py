@@ -41,6 +41,7 @@ def digest(*words: str) -> bytes:
     return blake2b("\0".join(words).encode(), digest_size=16).digest()
 
 
+@lru_cache(maxsize=16_384)
 def entity_hash(entity: Entity) -> int:
     """Return the 32 bits that place `entity`: of a conversation, those of the entity that opened it."""
     if entity.kind == "conversation":

@@ -1,7 +1,6 @@
 """Raw interactions (section 3 of the contract), and what they tell the log."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, cast
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from interaction_router.domain.errors import RejectedError
 from interaction_router.domain.ids import Entity
 from interaction_router.domain.interactions import BYTES_LIMIT, VOICE, Direction, Flag, Interaction, Json, Status
 from interaction_router.domain.messages import ANONYMOUS, InteractionEvent
+from interaction_router.domain.values import dataclass, replace
 from interaction_router.wire import schema
 from interaction_router.wire.addresses import canonical
 from interaction_router.wire.interaction_json import interaction_bytes
