@@ -17,6 +17,8 @@ from redis.asyncio.connection import SSLConnection
 
 from interaction_router.adapters.kafka.client import client_options
 from interaction_router.adapters.redis.client import open_client
+from interaction_router.cli.app import run
+from interaction_router.cli.invocation import Invocation
 from interaction_router.domain.errors import ConfigurationError
 from interaction_router.receivers.smtp import _tls
 from interaction_router.settings import KafkaSettings, ReceiversSmtpSettings, RedisSettings
@@ -120,6 +122,77 @@ def test_what_cannot_be_used_is_a_fault_of_the_settings(client: Context, folder:
     ) as told:
         client(**files)
     assert "guessed" not in str(told.value)
+
+
+NO_CERTIFICATE = "holds no certificate (PEM): {0}/junk.pem; name a file that begins with -----BEGIN CERTIFICATE-----"
+CHECKED: dict[str, tuple[dict[str, str], str, str]] = {
+    "no authority": ({"kafka.ssl_cafile": "junk.pem"}, "kafka.ssl_cafile", NO_CERTIFICATE),
+    "no certificate": (
+        {"redis.ssl_certfile": "junk.pem", "redis.ssl_keyfile": "key.pem"},
+        "redis.ssl_certfile",
+        NO_CERTIFICATE,
+    ),
+    "another's key": (
+        {"kafka.ssl_certfile": "certificate.pem", "kafka.ssl_keyfile": "other.pem"},
+        "kafka.ssl_keyfile",
+        "is not the key of the certificate in {0}/certificate.pem: {0}/other.pem",
+    ),
+    "no key": ({"kafka.ssl_certfile": "certificate.pem"}, "kafka.ssl_certfile", "holds no key (PEM) without"),
+    "a key under a pass phrase": (
+        {"receivers.smtp.ssl_certfile": "certificate.pem", "receivers.smtp.ssl_keyfile": "locked.pem"},
+        "receivers.smtp.ssl_keyfile",
+        "holds no key (PEM) without a pass phrase: {0}/locked.pem",
+    ),
+    "a wrong pass phrase": (
+        {
+            "redis.ssl_certfile": "certificate.pem",
+            "redis.ssl_keyfile": "locked.pem",
+            "redis.ssl_keyfile_password": "guessed",
+        },
+        "redis.ssl_keyfile",
+        "holds no key (PEM) that ssl_keyfile_password opens: {0}/locked.pem",
+    ),
+    "no switch's authority": (
+        {
+            "tenants.acme.ami.host": "pbx",
+            "tenants.acme.ami.username": "u",
+            "tenants.acme.ami.secret": "s",
+            "tenants.acme.ami.tls": "true",
+            "tenants.acme.ami.ssl_cafile": "junk.pem",
+        },
+        "tenants.acme.ami.ssl_cafile",
+        NO_CERTIFICATE,
+    ),
+    "none there": ({"kafka.ssl_cafile": "nowhere.pem"}, "kafka.ssl_cafile", "the path of a file that is there"),
+}
+BASE = {"kafka.security_protocol": "SSL", "redis.url": "rediss://127.0.0.1:6379/0"}
+
+
+def check(folder: Path, given: dict[str, str]) -> int:
+    """Run `config check`."""
+    files = {name: str(folder / value) if value.endswith(".pem") else value for name, value in given.items()}
+    flags = [f"--set={name}={value}" for name, value in (BASE | files).items()]
+    return run(["config", "check", *flags], Invocation(env={}))
+
+
+@pytest.mark.parametrize(("given", "setting", "cause"), CHECKED.values(), ids=list(CHECKED))
+def test_a_file_that_cannot_be_used_is_found_by_the_check_of_the_settings(
+    folder: Path, given: dict[str, str], setting: str, cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(folder, given) == 78
+    told = capsys.readouterr().err
+    assert f"  {setting}: " in told
+    assert cause.format(folder) in told
+    assert told.count("(flag ") == 1
+    assert "guessed" not in told
+
+
+def test_files_that_can_be_used_pass_the_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"ssl_cafile": "authority.pem", "ssl_certfile": "certificate.pem", "ssl_keyfile": "locked.pem"}
+    both = {f"{section}.{name}": value for section in ("kafka", "redis") for name, value in own.items()}
+    phrases = {f"{section}.ssl_keyfile_password": PHRASE for section in ("kafka", "redis")}
+    assert check(folder, both | phrases) == 0
+    assert capsys.readouterr().out.startswith("valid: ")
 
 
 def test_a_mail_servers_key_has_no_pass_phrase(folder: Path) -> None:

@@ -15,11 +15,12 @@ def noun() -> None:
 @json_option
 @click.pass_obj
 def check(invocation: Invocation) -> None:
-    """List everything that is wrong with the settings.
+    """List everything that is wrong with the settings, and with the files of certificates that they name.
 
     Exits with 78 where anything is.
     """
     resolved = invocation.resolved
+    resolved.check_files()
     places = sorted({str(place) for place in resolved.places.values()})
     if invocation.as_json:
         invocation.output.document({"valid": True, "places": places})

@@ -1,6 +1,6 @@
 """Puts settings together: defaults, then the file, the environment and the flags, each over the one before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, Secret, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from interaction_router.settings.consistency import contradictions
+from interaction_router.settings.certificates import unusable_certificates
+from interaction_router.settings.consistency import Contradiction, contradictions
 from interaction_router.settings.kinds import format_duration
 from interaction_router.settings.model import Settings
 from interaction_router.settings.names import Name, dotted, shape_of
@@ -46,6 +47,15 @@ class Resolved:
         for name, value in _flattened(self.settings, ()):
             yield Effective(dotted(name), value, place_of(name, self.places))
 
+    def check_files(self) -> None:
+        """Open the files of certificates and keys, which else whoever uses them does.
+
+        Raises:
+            SettingsError: with every one that cannot be used.
+        """
+        if problems := _problems(unusable_certificates(self.settings), self.places):
+            raise SettingsError(problems)
+
 
 def load_settings(env: Mapping[str, str], config_file: Path | None, flags: Mapping[str, object]) -> Settings:
     """Return the settings; reads nothing but its arguments and the files that they name.
@@ -68,13 +78,14 @@ def resolve_settings(env: Mapping[str, str], config_file: Path | None, flags: Ma
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise SettingsError([*problems, *(_problem(detail, places) for detail in details)]) from None
-    problems += [
-        Problem(dotted(name), place_of(name, places), cause, suggestion)
-        for name, cause, suggestion in contradictions(settings)
-    ]
+    problems += _problems(contradictions(settings), places)
     if problems:
         raise SettingsError(problems)
     return Resolved(settings, places)
+
+
+def _problems(found: Iterable[Contradiction], places: Mapping[Name, Place]) -> list[Problem]:
+    return [Problem(dotted(name), place_of(name, places), cause, meant) for name, cause, meant in found]
 
 
 def _merged(
