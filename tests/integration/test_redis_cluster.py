@@ -19,6 +19,7 @@ from interaction_router.ports import Loaded, Writes, shadow_of
 from interaction_router.settings import RedisSettings
 from interaction_router.settings.kinds import ServerUrl
 from tests.servers import RedisServer
+from tests.servers.addresses import free_port
 
 SLOTS = 16384
 ROW, OTHER, FIELD = RowKey("contact:acme/c1"), RowKey("contact:acme/c2"), RowKey("interactions:x", "first")
@@ -33,8 +34,10 @@ async def send(redis: Redis, *words: str | int) -> Any:
 class Cluster:
     """Two primaries, each with half of the slots."""
 
-    def __init__(self, servers: list[RedisServer]) -> None:
+    def __init__(self, servers: list[RedisServer], bus: int) -> None:
+        """`bus` is where the first of them hears the other."""
         self.servers = servers
+        self._bus = bus
         self.nodes = [Redis(port=server.port) for server in servers]
         self.ids: list[str] = []
 
@@ -48,7 +51,7 @@ class Cluster:
         await send(first, "CLUSTER ADDSLOTSRANGE", 0, SLOTS // 2 - 1)
         await send(second, "CLUSTER ADDSLOTSRANGE", SLOTS // 2, SLOTS - 1)
         await send(second, "CLUSTER SET-CONFIG-EPOCH", 2)
-        await send(second, "CLUSTER MEET", "127.0.0.1", self.servers[0].port)
+        await send(second, "CLUSTER MEET", "127.0.0.1", self.servers[0].port, self._bus)
         async with asyncio.timeout(READY_LIMIT_S):
             for node in self.nodes:
                 while not await self._is_ready(node):  # noqa: ASYNC110 - the node is another process
@@ -72,9 +75,14 @@ class Cluster:
 async def cluster(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Cluster]:
     assert redis_server.port
     with ExitStack() as stack:
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
-        servers = [stack.enter_context(RedisServer(tmp_path / f"node{n}", options=options)) for n in range(2)]
-        cluster = Cluster(servers)
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port"]
+        # By itself it takes one 10,000 above its own, which an outgoing connection may have.
+        buses = [free_port() for _ in range(2)]
+        servers = [
+            stack.enter_context(RedisServer(tmp_path / f"node{n}", options=[*options, str(bus)]))
+            for n, bus in enumerate(buses)
+        ]
+        cluster = Cluster(servers, buses[0])
         await cluster.form()
         yield cluster
         await cluster.close()
