@@ -1,12 +1,15 @@
 """A takeover that finds no rows, or rows that no outcome leads on from, begins with the latest snapshot."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import snapshots as snapshots_module
 from interaction_router.application.outcomes import OUTCOMES
@@ -17,6 +20,7 @@ from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import LOG
 from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import FatalError, RetryableError
+from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Gap, Loaded, Outgoing, Received, Restoring, Writes
 from tests.e2e.embedded import saved, sms
 from tests.unit.test_rebuilding import ANN, PARTITIONS, Bench, bench
@@ -107,6 +111,40 @@ async def test_what_a_snapshot_has_is_not_folded() -> None:
         assert takeover.folded == taken.chunks + end - 1 - taken.applied
         assert min(log.read_from[1:]) > 0, "but for `done`, which is read at the end"
         assert await at.differences() == []
+
+
+class LosingLog(EmbeddedLog):
+    """Acknowledges a chunk of a snapshot, the second, that does not stand there afterwards, or not as it was."""
+
+    instead: bytes | None = None
+
+    async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        if stream == SNAPSHOTS and (records[0].key or b"").endswith(b"/1"):
+            records = [records[0]._replace(value=self.instead)]
+        return await super().append(stream, partition, records)
+
+
+@pytest.mark.parametrize("instead", [None, b'{"row": 1}', b"{"])
+async def test_a_snapshot_that_cannot_be_read_back_is_told(instead: bytes | None) -> None:
+    async with scene() as found:
+        at = found.at
+        log = LosingLog(at.tables._database, SystemClock())
+        log.instead = instead
+        snapshots = Snapshots(log, lineage=at.views.lineage)
+        with scratch() as fold:
+            taking = take_snapshot(log, snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
+            with pytest.raises(FatalError, match="snapshot_unreadable"):
+                await taking
+
+
+async def test_nothing_is_left_of_a_scratch_whoever_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the rows of customers: not even while it is there has it a name."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    with scratch() as (tables, _):
+        writes = Writes(puts={RowKey(f"b{number}", ""): bytes(1 << 20) for number in range(100)})
+        await tables.apply(0, after=-1, applied=0, writes=writes)
+        assert os.listdir(tmp_path) == []  # noqa: PTH208 - of a folder of one's own
 
 
 @pytest.mark.parametrize("emptied", [True, False])

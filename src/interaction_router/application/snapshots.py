@@ -135,7 +135,7 @@ class Snapshots:
                 told()
                 await self._observer.reached("tables_chunk_restored", into)
         if at.chunks != snapshot.chunks:
-            raise await self._incomplete(snapshot, partition, at)
+            raise await self._incomplete(snapshot, partition, at.chunks)
         if await tables.restore(into, after=at, then=snapshot.applied, writes=Writes()) != snapshot.applied:
             raise _moved(into)
         await self._observer.reached("tables_restored", into)
@@ -167,10 +167,10 @@ class Snapshots:
             raise _moved(into)
         await self._observer.reached("tables_emptied", into)
 
-    async def _incomplete(self, snapshot: Snapshot, partition: int, at: Restoring) -> RouterError:
+    async def _incomplete(self, snapshot: Snapshot, partition: int, found: int) -> RouterError:
         if await self.latest(partition) != snapshot:  # its chunks may be gone by now
             return _moved(partition)
-        cause = f"The snapshot of partition {partition} has {at.chunks} of {snapshot.chunks} chunks."
+        cause = f"The snapshot of partition {partition} has {found} of {snapshot.chunks} chunks."
         return FatalError("snapshot_unreadable", cause, _ANEW)
 
     async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> int:
@@ -197,16 +197,23 @@ class Snapshots:
         await self._observer.reached("snapshot_tidied", partition)
         return number
 
-    async def read_back(self, partition: int, tables: Tables, into: int) -> None:
-        """See that the latest snapshot is whole, in a partition of a scratch.
+    async def read_back(self, partition: int) -> None:
+        """See that the latest snapshot is whole, and that each of its chunks can be read.
 
         Raises:
             FatalError: it is not, or there is none.
+            RetryableError: somebody else has taken another meanwhile.
         """
         snapshot = await self.latest(partition)
         if snapshot is None:
             raise FatalError("snapshot_unreadable", f"The snapshot of partition {partition} is gone.", "Try again.")
-        await self.restore(partition, tables, into=into)
+        count = 0
+        async for number, chunk in self._chunks(partition, snapshot, 0):
+            if number == count:
+                _writes(chunk)
+                count += 1
+        if count != snapshot.chunks:
+            raise await self._incomplete(snapshot, partition, count)
 
     async def removable(self, partition: int, outcome: int) -> int:
         """Return the offset before which no outcome is needed, where `outcome` is the last one in the latest snapshot."""

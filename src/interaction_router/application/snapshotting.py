@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from interaction_router.application.folding import Folding
 from interaction_router.application.rebuilding import Rebuilder
 from interaction_router.application.snapshots import Snapshots
-from interaction_router.ports import Log, Tables, Upkeep, shadow_of
+from interaction_router.ports import Log, Tables, Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ async def take_snapshot(
     await folding.begin()
     await folding.up_to(max(plan.up_to, folding.applied), lambda at: told(at, plan.up_to))
     chunks = await snapshots.write(partition, folding, scratch)
-    await snapshots.read_back(partition, scratch[0], shadow_of(partition))
+    await snapshots.read_back(partition)
     behind = plan.applied is None or plan.applied < plan.up_to
     needed = plan.bounds.first if behind else await snapshots.removable(partition, folding.outcome)
     return Taken(partition, folding.applied, chunks, needed)

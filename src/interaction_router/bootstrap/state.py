@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.database import EmbeddedDatabase
@@ -70,11 +68,8 @@ async def _look_at_redis(settings: Settings) -> None:
 
 @contextmanager
 def scratch() -> Iterator[tuple[Tables, Upkeep]]:
-    """Have empty tables in a file of one's own, which is gone afterwards."""
-    with (
-        TemporaryDirectory(prefix="interaction-router-") as folder,
-        EmbeddedDatabase(Path(folder) / "fold") as database,
-    ):
+    """Have empty tables of one's own, which are gone afterwards."""
+    with EmbeddedDatabase(spills=True) as database:
         yield EmbeddedTables(database), EmbeddedUpkeep(database)
 
 

@@ -1,4 +1,4 @@
-"""How rarely a long-lived process looks for cycles: records and requests make none."""
+"""How rarely a process that lives long, or works through a whole log, looks for cycles: records and requests make none."""
 
 import gc
 from typing import Final

@@ -15,6 +15,7 @@ import click
 import orjson
 
 from interaction_router.cli.app import RouterGroup
+from interaction_router.cli.collecting import collect_rarely
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.progress import Steps
@@ -54,6 +55,7 @@ EXPORTS: Final = 5
 @click.group("state", cls=RouterGroup, short_help="Compare the tables with the outcomes, and make them anew.")
 def noun() -> None:
     """Compare the tables and the state topic with the outcomes that they come from, and make tables anew."""
+    collect_rarely()
 
 
 def partition_option(text: str) -> Callable[[Function], Function]:

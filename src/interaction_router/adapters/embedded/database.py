@@ -34,6 +34,7 @@ CREATE INDEX IF NOT EXISTS score_order ON score (partition, name, score, member)
 """
 
 _OWNER_ONLY: Final = 0o600
+_SPILLS_AFTER_KIB: Final = 64 * 1024
 
 
 class EmbeddedDatabase:
@@ -43,8 +44,11 @@ class EmbeddedDatabase:
     What was acknowledged survives the death of the process; a power cut may take the last transactions.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, spills: bool = False) -> None:
         """Open the file, or memory that is gone when it is closed.
+
+        What is too much for memory that `spills` is in a file that has no name, so that nothing is left of it whatever
+        becomes of the process.
 
         Raises:
             FatalError: another process has the file, or it cannot be opened or is no database.
@@ -53,9 +57,12 @@ class EmbeddedDatabase:
         try:
             if path is not None:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, _OWNER_ONLY))
+            memory = "" if spills else ":memory:"
             self._connection = sqlite3.connect(
-                ":memory:" if path is None else path, isolation_level=None, timeout=0, cached_statements=256
+                memory if path is None else path, isolation_level=None, timeout=0, cached_statements=256
             )
+            if spills:
+                self._connection.execute(f"PRAGMA cache_size = -{_SPILLS_AFTER_KIB}")
             self._open()
         except (sqlite3.Error, OSError) as error:
             raise unopened(error, path) from error
