@@ -265,6 +265,13 @@ def test_a_full_disk_behind_standard_output_is_told_in_one_line(form: Sequence[s
     assert "disk_full" in ran.stderr
 
 
+def test_a_closed_standard_input_answers_nothing() -> None:
+    command = f"{shlex.quote(sys.executable)} -m interaction_router contacts erase c1 --tenant acme <&-"
+    ran = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
+    assert "give --yes" in ran.stderr
+
+
 def test_a_closed_standard_output_is_no_error() -> None:
     command = f"{shlex.quote(sys.executable)} -m interaction_router config show >&-"
     ran = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)

@@ -56,7 +56,9 @@ class Lane:
     def _trimmed(self, kept: Received | None) -> FatalError:
         goes_on = "nothing is kept" if kept is None else f"{kept.offset} of {spell_time(kept.timestamp)} is the next"
         cause = f"Partition {self.partition} of {LOG} has no record {self.position} any more: {goes_on}."
-        return FatalError("log_trimmed", cause, "Without its beginning the log decides otherwise: replay it whole.")
+        return FatalError(
+            "log_trimmed", cause, "Without its beginning the log decides otherwise: it can only be replayed whole."
+        )
 
     def time_ms(self) -> int:
         """Return the log time of the next record."""

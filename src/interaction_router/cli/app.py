@@ -154,9 +154,9 @@ def _check_text(args: Sequence[str]) -> None:
 
 def main() -> NoReturn:
     """Run the program with the process's arguments and environment."""
-    for name in ("stdout", "stderr"):  # closed by whoever has started it
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever has started it
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
     # Names of customers are printed in any script, and JSON is UTF-8: no locale may stop either.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
