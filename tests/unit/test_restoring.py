@@ -1,8 +1,9 @@
 """A takeover that finds no rows, or rows that no outcome leads on from, begins with the latest snapshot."""
 
+import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +17,12 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS, Snapshots
 from interaction_router.application.snapshotting import Taken, take_snapshot
 from interaction_router.application.takeover import Takeover
-from interaction_router.application.unobserved import UNOBSERVED
+from interaction_router.application.unobserved import UNOBSERVED, Unobserved
 from interaction_router.application.views import LOG
 from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.rows import RowKey
-from interaction_router.ports import Gap, Loaded, Outgoing, Received, Restoring, Writes
+from interaction_router.ports import Gap, Loaded, Observer, Outgoing, Received, Restoring, Writes
 from tests.e2e.embedded import saved, sms
 from tests.unit.test_rebuilding import ANN, PARTITIONS, Bench, bench
 
@@ -54,10 +55,11 @@ class Scene:
     async def feed(self, first: int, last: int) -> None:
         await self.at.feed(*(sms(f"i{number}", NUMBER) for number in range(first, last)))
 
-    async def snapshot(self) -> Taken:
+    async def snapshot(self, log: EmbeddedLog | None = None, observer: Observer = UNOBSERVED) -> Taken:
         at = self.at
+        snapshots = self.snapshots if log is None else Snapshots(log, lineage=at.views.lineage, observer=observer)
         with scratch() as fold:
-            return await take_snapshot(at.log, self.snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
+            return await take_snapshot(log or at.log, snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
 
     async def trim(self) -> None:
         """Remove outcomes as retention by time would, whatever there is of a snapshot, but for the last."""
@@ -130,11 +132,102 @@ async def test_a_snapshot_that_cannot_be_read_back_is_told(instead: bytes | None
         at = found.at
         log = LosingLog(at.tables._database, SystemClock())
         log.instead = instead
-        snapshots = Snapshots(log, lineage=at.views.lineage)
-        with scratch() as fold:
-            taking = take_snapshot(log, snapshots, at.home, live=(at.tables, at.upkeep), scratch=fold)
-            with pytest.raises(FatalError, match="snapshot_unreadable"):
-                await taking
+        with pytest.raises(FatalError, match="snapshot_unreadable"):
+            await found.snapshot(log)
+
+
+class RivalLog(EmbeddedLog):
+    """Lets something happen before the first chunk of a snapshot, and before its manifest."""
+
+    def __init__(self, like: Bench, **before: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(like.tables._database, SystemClock())
+        self._before = before
+
+    async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        if stream == SNAPSHOTS:
+            happens = self._before.pop("manifest" if records[0].key == b"manifest" else "chunk", None)
+            if happens is not None:
+                await happens()
+        return await super().append(stream, partition, records)
+
+
+class Pause:
+    """Where somebody waits to be let go on."""
+
+    def __init__(self) -> None:
+        self.there, self.on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.there.set()
+        await self.on.wait()
+
+    async def end(self) -> None:
+        await self.there.wait()
+        self.on.set()
+
+
+class Written(Unobserved):
+    """Lets something happen once a manifest is written."""
+
+    def __init__(self, happens: Callable[[], Awaitable[object]]) -> None:
+        self._happens = happens
+
+    async def reached(self, gap: Gap, at: int | str) -> None:
+        del at
+        if gap == "snapshot_written":
+            await self._happens()
+
+
+async def test_of_two_who_take_a_snapshot_at_once_one_leaves_a_whole_one() -> None:
+    """Both have the same rows, and begin at the same end of the topic."""
+    async with scene() as found:
+        at = found.at
+        with pytest.raises(RetryableError, match="snapshot_elsewhere"):
+            await found.snapshot(RivalLog(at, chunk=found.snapshot))
+        found.forget()
+        await found.trim()
+        await at.tables.clear(at.home)
+        await found.takeover().run()
+        assert await at.differences() == []
+
+
+async def test_whoever_finds_an_older_snapshot_behind_its_own_says_no_outcome_removable() -> None:
+    """The manifest of that was on its way when each looked for the other's."""
+    async with scene() as found:
+        chunks, manifest = Pause(), Pause()
+        older = asyncio.create_task(found.snapshot(RivalLog(found.at, chunk=chunks, manifest=manifest)))
+        await chunks.there.wait()
+        await found.feed(20, 22)
+
+        async def let_it_write() -> None:
+            await chunks.end()
+            await manifest.there.wait()
+
+        async def let_it_end() -> None:
+            await manifest.end()
+            await older
+
+        newer = found.snapshot(RivalLog(found.at, chunk=let_it_write), Written(let_it_end))
+        with pytest.raises(RetryableError, match="snapshot_elsewhere"):
+            await newer
+
+
+async def test_rows_stay_where_the_snapshot_that_is_further_cannot_be_read() -> None:
+    """Nobody could make them again: the outcomes behind them are gone as well."""
+    async with scene() as lost:
+        at = lost.at
+        with pytest.raises(FatalError, match="snapshot_unreadable"):
+            await lost.snapshot(LosingLog(at.tables._database, SystemClock()))
+        lost.forget()
+        with at.tables._database.writing() as connection:
+            connection.execute("UPDATE entry SET value = CAST('3' AS BLOB) WHERE bucket = 'head' AND field = 'outcome'")
+            connection.execute("UPDATE applied SET offset = 3 WHERE partition = ?", (at.home,))
+        before = await at.tables.load(at.home, [ANN])
+        await lost.trim()
+        with pytest.raises(FatalError, match="outcomes_trimmed"):
+            await lost.takeover().run()
+        assert before.rows[0] is not None
+        assert await at.tables.load(at.home, [ANN]) == before
 
 
 async def test_nothing_is_left_of_a_scratch_whoever_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

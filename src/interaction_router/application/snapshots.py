@@ -125,6 +125,7 @@ class Snapshots:
         if after >= 0:
             if snapshot.applied <= after:
                 return
+            await self._see_whole(partition, snapshot)  # before what cannot be made again without it is gone
             await self._empty(tables, into, after)
             told()
         at = await self._begun(snapshot, tables, into)
@@ -173,32 +174,31 @@ class Snapshots:
         cause = f"The snapshot of partition {partition} has {found} of {snapshot.chunks} chunks."
         return FatalError("snapshot_unreadable", cause, _ANEW)
 
-    async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> int:
-        """Write what the tables, which nobody else moves, have of a fold; return the number of chunks.
+    async def write(self, partition: int, fold: Folding, tables: tuple[Tables, Upkeep]) -> tuple[str, int]:
+        """Write what the tables, which nobody else moves, have of a fold; return its key and the number of its chunks.
 
         Raises:
             RetryableError: somebody else has written one meanwhile, and may have removed the chunks of this one.
         """
         first, start = await self._log.bounds(SNAPSHOTS, partition)
-        key, number = f"{fold.applied}@{start}", 0
+        key, number = f"{fold.applied}-{uuid4().hex}", 0  # of two who begin at once, each has chunks of its own
         async for chunk in _chunks(tables, partition):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(f"{key}/{number}".encode(), chunk)])
             await self._observer.reached("snapshot_chunk_written", partition)
             number += 1
         latest = await self.latest(partition)
         if latest is not None and latest.manifest >= start:
-            cause = f"Somebody else has taken a snapshot of partition {partition} meanwhile."
-            raise RetryableError("snapshot_elsewhere", cause, "That one will do, or try again.")
+            raise _elsewhere(partition)
         manifest = {"applied": fold.applied, "lineage": self.lineage, "key": key, "chunks": number, "start": start}
         await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST, orjson.dumps(manifest))])
         await self._observer.reached("snapshot_written", partition)
         if old := await self._living(partition, first, start):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(each, None) for each in old])
         await self._observer.reached("snapshot_tidied", partition)
-        return number
+        return key, number
 
-    async def read_back(self, partition: int) -> None:
-        """See that the latest snapshot is whole, and that each of its chunks can be read.
+    async def read_back(self, partition: int, key: str) -> None:
+        """See that the latest snapshot is the one of this key, whole, and that each of its chunks can be read.
 
         Raises:
             FatalError: it is not, or there is none.
@@ -207,6 +207,11 @@ class Snapshots:
         snapshot = await self.latest(partition)
         if snapshot is None:
             raise FatalError("snapshot_unreadable", f"The snapshot of partition {partition} is gone.", "Try again.")
+        if snapshot.key != key:
+            raise _elsewhere(partition)
+        await self._see_whole(partition, snapshot)
+
+    async def _see_whole(self, partition: int, snapshot: Snapshot) -> None:
         count = 0
         async for number, chunk in self._chunks(partition, snapshot, 0):
             if number == count:
@@ -264,6 +269,11 @@ async def _chunks(tables: tuple[Tables, Upkeep], partition: int) -> AsyncIterato
                 lines, size = [], 0
     if lines:
         yield _joined(lines)
+
+
+def _elsewhere(partition: int) -> RetryableError:
+    cause = f"Somebody else has taken a snapshot of partition {partition} meanwhile."
+    return RetryableError("snapshot_elsewhere", cause, "That one will do, or try again.")
 
 
 def _joined(lines: Sequence[bytes]) -> bytes:

@@ -33,7 +33,7 @@ async def take_snapshot(
     Never more than that: a takeover that begins with it repeats no view of what it has.
 
     Raises:
-        RetryableError: a server does not answer.
+        RetryableError: a server does not answer, or somebody else has taken a snapshot meanwhile.
         FatalError: the outcomes cannot be folded, or the snapshot cannot be read back.
     """
     tables, upkeep = live
@@ -42,8 +42,8 @@ async def take_snapshot(
     folding = Folding(log, scratch[0], partition, into=partition, lineage=snapshots.lineage, base=base)
     await folding.begin()
     await folding.up_to(max(plan.up_to, folding.applied), lambda at: told(at, plan.up_to))
-    chunks = await snapshots.write(partition, folding, scratch)
-    await snapshots.read_back(partition)
+    key, chunks = await snapshots.write(partition, folding, scratch)
+    await snapshots.read_back(partition, key)
     behind = plan.applied is None or plan.applied < plan.up_to
     needed = plan.bounds.first if behind else await snapshots.removable(partition, folding.outcome)
     return Taken(partition, folding.applied, chunks, needed)
