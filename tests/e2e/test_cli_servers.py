@@ -126,6 +126,29 @@ def test_doctor_names_what_is_missing(program: Program, running: Running) -> Non
     assert "topics apply" in program("doctor").out
 
 
+def test_doctor_looks_at_the_inputs_of_another_router(program: Program, running: Running) -> None:
+    """A namespace that there is not, written wrongly perhaps, and one with other settings of its own."""
+    asyncio.run(running.apply_topics())
+    namespace = running.settings.namespace
+    elsewhere = f"{namespace}x"
+    lost = {
+        row["subject"]: row for row in program("doctor", "--json", INTERACTION_ROUTER_INPUTS_NAMESPACE=elsewhere).json
+    }
+    assert (lost["kafka inputs missing"]["verdict"], lost["kafka inputs missing"]["code"]) == ("fail", "topic_missing")
+    assert (
+        f"of {elsewhere}: agents.v1, commands.v1, contacts.v1, interactions.chat.v1"
+        in lost["kafka inputs missing"]["found"]
+    )
+    assert "`inputs_namespace`" in lost["kafka inputs missing"]["advice"]
+    other = {"INTERACTION_ROUTER_NAMESPACE": elsewhere, "INTERACTION_ROUTER_INPUTS_NAMESPACE": namespace}
+    assert program("topics", "apply", **other).code == 0
+    found = program("doctor", "--json", INTERACTION_ROUTER_TOPICS__INPUT_RETENTION="3600", **other)
+    assert found.code == 0, found.out
+    rows = {row["subject"]: row for row in found.json}
+    assert (rows["kafka inputs"]["verdict"], rows["kafka topics"]["verdict"]) == ("ok", "ok")
+    assert rows["kafka permissions"]["found"] == "describe, read and write on 15 topics"
+
+
 def test_doctor_fails_a_log_that_is_stamped_by_who_writes(program: Program, running: Running) -> None:
     asyncio.run(running.apply_topics())
     asyncio.run(

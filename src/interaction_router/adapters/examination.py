@@ -30,6 +30,7 @@ from interaction_router.application.diagnosis import (
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.views import HEAD, LOG
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
+from interaction_router.domain.names import topic_name
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Log, Tables
 from interaction_router.settings import Settings
@@ -87,24 +88,36 @@ async def examine_progress(log: Log, tables: Tables) -> list[Check]:
 
 async def _examine_kafka(settings: Settings) -> list[Check]:
     options = client_options(settings.kafka)
-    plans = plan(settings.topics, settings.channels, inputs_elsewhere=settings.inputs_namespace is not None)
-    streams = [each.stream for each in plans]
-    facts = await survey(options, settings.namespace, streams=streams, roles=ROLES)
+    inputs = settings.inputs_namespace
+    plans = plan(settings.topics, settings.channels)
+    own = plan(settings.topics, settings.channels, inputs_elsewhere=inputs is not None)
+    topics = [topic_name(settings.namespace, each.stream, inputs) for each in plans]
+    facts = await survey(options, settings.namespace, topics=topics, roles=ROLES)
     checks = [*of_nodes(facts), *of_versions(facts)]
     if any(node.trouble is not None or node.lacking for node in facts.nodes):
         return checks
-    topics = await _guarded("kafka topics", lambda: _examine_topics(settings, plans))
-    return [*checks, of_broker_clock(facts), *topics, *of_permissions(facts), *of_groups(facts)]
+    found = await _guarded("kafka topics", lambda: _examine_topics(settings, own))
+    if inputs is not None:
+        others = [each for each in plans if each not in own]
+        found += await _guarded("kafka inputs", lambda: _examine_inputs(settings, inputs, others))
+    return [*checks, of_broker_clock(facts), *found, *of_permissions(facts), *of_groups(facts)]
 
 
 async def _examine_topics(settings: Settings, plans: Sequence[TopicPlan]) -> list[Check]:
-    admin = TopicAdmin(client_options(settings.kafka), settings.namespace)
+    return of_topics(len(plans), await _differences(settings, settings.namespace, plans))
+
+
+async def _examine_inputs(settings: Settings, namespace: str, plans: Sequence[TopicPlan]) -> list[Check]:
+    return of_inputs(namespace, len(plans), await _differences(settings, namespace, plans))
+
+
+async def _differences(settings: Settings, namespace: str, plans: Sequence[TopicPlan]) -> list[Difference]:
+    admin = TopicAdmin(client_options(settings.kafka), namespace)
     await admin.start()
     try:
-        differences = await admin.diff(plans)
+        return await admin.diff(plans)
     finally:
         await admin.stop()
-    return of_topics(len(plans), differences)
 
 
 def of_topics(count: int, differences: Sequence[Difference]) -> list[Check]:
@@ -125,6 +138,15 @@ def of_topics(count: int, differences: Sequence[Difference]) -> list[Check]:
         found = f"configured otherwise: {', '.join(rest)}"
         checks.append(Check("kafka topics", "warn", found, advice, "topic_configuration"))
     return checks or [Check("kafka topics", "ok", f"{count} topics are as they should be")]
+
+
+def of_inputs(namespace: str, count: int, differences: Sequence[Difference]) -> list[Check]:
+    """Judge the topics of another router that are read: without one, workers do not start; else they are its affair."""
+    missing = sorted(each.stream for each in differences if each.kind == "missing")
+    if not missing:
+        return [Check("kafka inputs", "ok", f"{count} topics of {namespace} are there")]
+    advice = f"Check `inputs_namespace`; whoever runs {namespace} makes them with `interaction-router topics apply`."
+    return [Check("kafka inputs missing", "fail", f"of {namespace}: {', '.join(missing)}", advice, "topic_missing")]
 
 
 def _of_configuration(difference: Difference) -> Check | None:

@@ -89,9 +89,7 @@ _NEEDED: Final[dict[str, type[Request[Any]]]] = {  # Any: requests of every kind
 }
 
 
-async def survey(
-    options: ClientOptions, namespace: str, *, streams: Sequence[str], roles: Sequence[str]
-) -> BrokerFacts:
+async def survey(options: ClientOptions, namespace: str, *, topics: Sequence[str], roles: Sequence[str]) -> BrokerFacts:
     """Return what the cluster says of itself; a topic that is missing, or that may not be seen, allows nothing.
 
     Raises:
@@ -108,7 +106,6 @@ async def survey(
             # A broker that cannot be reached, or is too old, answers none of the rest.
             if any(node.trouble is not None or node.lacking for node in nodes):
                 return BrokerFacts(servers, nodes, {}, {})
-            topics = [f"{namespace}.{stream}" for stream in streams]
             allowed = await _allowed(client, topics)
             members = await _members(client, [f"{namespace}-{role}" for role in roles])
             return BrokerFacts(servers, nodes, allowed, members, await _clock(client))
