@@ -188,6 +188,15 @@ async def test_clearing_leaves_nothing_and_can_be_repeated(tables: Tables) -> No
     assert list((await tables.load(0, [ONE])).rows) == [b"anew"]
 
 
+async def test_clearing_a_partition_leaves_its_shadow(tables: Tables) -> None:
+    for partition in (0, shadow_of(0)):
+        await tables.apply(partition, after=-1, applied=5, writes=Writes(puts={ONE: b"1"}, scores={("idle", "m"): 1.0}))
+    await tables.clear(0)
+    assert await tables.load(0, [ONE]) == Loaded(-1, [None], [])
+    assert await tables.load(shadow_of(0), [ONE]) == Loaded(5, [b"1"], [])
+    assert await tables.scored(shadow_of(0), "idle", low=0, high=9, limit=9) == [("m", 1.0)]
+
+
 async def test_members_come_by_score_and_then_by_name(tables: Tables) -> None:
     scores = {("idle", name): score for name, score in (("c", 1.0), ("a", 2.0), ("b", 1.0), ("d", 1_795_000_000_123.0))}
     await put(tables, scores=scores)

@@ -364,12 +364,13 @@ def test_half_a_snapshot_is_none(fed: Program) -> None:
     behind_the_back(fed, empty)
     assert fed("state", "rebuild", "--yes").code == 0
     assert behind_the_back(fed, all_rows) == before
-    manifest = next(record.value for at, record in fed.records(SNAPSHOTS) if (at, record.key) == (0, b"manifest"))
-    lacking = orjson.dumps({**orjson.loads(manifest or b""), "chunks": 7})
-    fed.place_bytes(SNAPSHOTS, 0, b"manifest", lacking)
+    of_first = [record for partition, record in fed.records(SNAPSHOTS) if partition == 0]
+    manifest = next(record.value for record in of_first if (record.key or b"").startswith(b"manifest/"))
+    lacking = {**orjson.loads(manifest or b""), "chunks": 7, "manifest": of_first[-1].offset + 1}
+    fed.place_bytes(SNAPSHOTS, 0, b"manifest/1", orjson.dumps(lacking))
     assert fed("state", "rebuild", "--yes").err.startswith("error: snapshot_unreadable: ")
     assert behind_the_back(fed, all_rows) == before
-    fed.place_bytes(SNAPSHOTS, 0, b"manifest", b'{"form": 2}')
+    fed.place_bytes(SNAPSHOTS, 0, b"manifest/2", b'{"form": 2}')
     assert fed("state", "rebuild").err.startswith("error: snapshot_unreadable: ")
     assert fed("state", "rebuild", "--from-start", "--yes").code == 0
     assert behind_the_back(fed, all_rows) == before

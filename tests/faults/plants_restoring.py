@@ -7,7 +7,8 @@ import pytest
 from interaction_router.adapters.embedded import tables
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.application.folding import Folding
-from interaction_router.ports import Restoring, Standing, Writes
+from interaction_router.application.snapshots import Snapshot, Snapshots
+from interaction_router.ports import Bounds, Restoring, Standing, Writes
 
 Patch = pytest.MonkeyPatch
 
@@ -84,8 +85,19 @@ def a_snapshot_has_what_was_not_told(patch: Patch) -> None:
     patch.setattr(Folding, "up_to", all_of_it)
 
 
+def a_manifest_counts_wherever_it_stands(patch: Patch) -> None:
+    """Of two who take a snapshot at once the first removes what stands of the second, which is the latest."""
+
+    async def last(self: Snapshots, partition: int, bounds: Bounds) -> Snapshot | None:
+        found = [each async for _, each in self._manifests(partition, bounds.first, bounds.end)]
+        return found[-1] if found else None
+
+    patch.setattr(Snapshots, "_latest_within", last)
+
+
 PLANTS_RESTORING = (
     a_chunk_goes_in_whatever_was_before,
     half_a_snapshot_is_loaded,
     a_snapshot_has_what_was_not_told,
+    a_manifest_counts_wherever_it_stands,
 )

@@ -334,8 +334,7 @@ class Simulation:
             except RetryableError:
                 return
             except FatalError as error:
-                if error.code != "snapshot_unreadable":  # told to whoever takes it: another operator was at it as well
-                    self.fatal.append(error)
+                self.fatal.append(error)
 
     async def _wipe(self) -> None:
         self._dump = {name: [] for name in _TABLES}
@@ -383,6 +382,7 @@ class Simulation:
                         return False
         for partition in range(PARTITIONS):
             await self._hand_over(worker, Lane(LOG, partition), 50)
+        await worker.assignment.tick()
         behind = [
             partition
             for partition in range(PARTITIONS)

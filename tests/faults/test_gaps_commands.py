@@ -213,7 +213,11 @@ def _made(storage: Storage, word: str) -> object:
             living: Records = {}
             for lane, records in asyncio.run(storage.topics()).items():
                 if lane.startswith(snapshots.SNAPSHOTS):
-                    values = [value for key, value in dict(records).items() if value and key != b"manifest"]
+                    values = [
+                        value
+                        for key, value in dict(records).items()
+                        if value and not (key or b"").startswith(b"manifest/")
+                    ]
                     living[lane] = [(None, value) for value in values]
             return living
         case "replay":

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import orjson
 import pytest
 
 from interaction_router.adapters.clock import SystemClock
 from interaction_router.adapters.embedded.log import EmbeddedLog
 from interaction_router.application import snapshots as snapshots_module
 from interaction_router.application.outcomes import OUTCOMES
-from interaction_router.application.snapshots import SNAPSHOTS, Snapshots
+from interaction_router.application.snapshots import SNAPSHOTS, Snapshot, Snapshots
 from interaction_router.application.snapshotting import Taken, take_snapshot
 from interaction_router.application.takeover import Takeover
 from interaction_router.application.unobserved import UNOBSERVED, Unobserved
@@ -77,7 +78,7 @@ class Scene:
         """Put a part of the latest snapshot into the empty tables, as somebody does who dies then."""
         snapshot = await self.snapshots.latest(self.at.home)
         assert snapshot is not None
-        mark = Restoring(self.at.views.lineage, snapshot.name, chunks)
+        mark = Restoring(self.at.views.lineage, snapshot.key, chunks)
         writes = Writes(puts={ANN: b"part"}, scores={("open:acme", "left"): 1.0})
         assert await self.at.tables.restore(self.at.home, after=-1, then=mark, writes=writes) == mark
         return mark
@@ -145,7 +146,9 @@ class RivalLog(EmbeddedLog):
 
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         if stream == SNAPSHOTS:
-            happens = self._before.pop("manifest" if records[0].key == b"manifest" else "chunk", None)
+            happens = self._before.pop(
+                "manifest" if (records[0].key or b"").startswith(b"manifest/") else "chunk", None
+            )
             if happens is not None:
                 await happens()
         return await super().append(stream, partition, records)
@@ -191,11 +194,11 @@ async def test_of_two_who_take_a_snapshot_at_once_one_leaves_a_whole_one() -> No
         assert await at.differences() == []
 
 
-async def test_whoever_finds_an_older_snapshot_behind_its_own_says_no_outcome_removable() -> None:
-    """The manifest of that was on its way when each looked for the other's."""
+async def test_a_manifest_that_was_on_its_way_behind_that_of_another_does_not_count() -> None:
+    """Each had looked for the other's; the later one then removes what stands of the one that began before it."""
     async with scene() as found:
-        chunks, manifest = Pause(), Pause()
-        older = asyncio.create_task(found.snapshot(RivalLog(found.at, chunk=chunks, manifest=manifest)))
+        at, chunks, manifest = found.at, Pause(), Pause()
+        older = asyncio.create_task(found.snapshot(RivalLog(at, chunk=chunks, manifest=manifest)))
         await chunks.there.wait()
         await found.feed(20, 22)
 
@@ -205,11 +208,38 @@ async def test_whoever_finds_an_older_snapshot_behind_its_own_says_no_outcome_re
 
         async def let_it_end() -> None:
             await manifest.end()
-            await older
+            await asyncio.wait([older])
 
-        newer = found.snapshot(RivalLog(found.at, chunk=let_it_write), Written(let_it_end))
+        newer = await found.snapshot(RivalLog(at, chunk=let_it_write), Written(let_it_end))
         with pytest.raises(RetryableError, match="snapshot_elsewhere"):
-            await newer
+            await older
+        latest = await found.snapshots.latest(at.home)
+        assert latest is not None
+        assert latest.applied == newer.applied
+        await found.snapshots.read_back(at.home, latest.key)
+
+
+async def test_a_manifest_is_written_again_where_one_that_does_not_count_came_before_it() -> None:
+    """And it counts behind a chunk of another, and where the broker has it twice."""
+    async with scene() as found:
+        at = found.at
+        await found.snapshot()
+        dead = orjson.dumps(Snapshot(0, at.views.lineage, "dead", 0, start=0, manifest=0))
+
+        async def others() -> None:
+            await at.log.append(SNAPSHOTS, at.home, [Outgoing(b"dead/0", b"{}"), Outgoing(b"manifest/dead", dead)])
+
+        class Twice(RivalLog):
+            async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
+                offsets = await super().append(stream, partition, records)
+                if stream == SNAPSHOTS:
+                    await EmbeddedLog.append(self, stream, partition, records)
+                return offsets
+
+        taken = await found.snapshot(Twice(at, manifest=others))
+        latest = await found.snapshots.latest(at.home)
+        assert latest is not None
+        assert latest.applied == taken.applied
 
 
 async def test_rows_stay_where_the_snapshot_that_is_further_cannot_be_read() -> None:
@@ -333,7 +363,9 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(broken: str, caplog
         await lost.snapshot()
         latest = await lost.snapshots.latest(at.home)
         assert latest is not None
-        key, value = (f"{latest.key}/1".encode(), None) if broken == "chunk missing" else (b"manifest", b'{"form": 2}')
+        key, value = (
+            (f"{latest.key}/1".encode(), None) if broken == "chunk missing" else (b"manifest/2", b'{"form": 2}')
+        )
         if broken == "chunk unreadable":
             with at.tables._database.writing() as connection:
                 connection.execute(
@@ -344,7 +376,7 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(broken: str, caplog
         lost.forget()
         await at.tables.clear(at.home)
         if broken == "unknown form":
-            mark = Restoring(at.views.lineage, latest.name, 1)
+            mark = Restoring(at.views.lineage, latest.key, 1)
             await at.tables.restore(at.home, after=-1, then=mark, writes=Writes(puts={ANN: b"part"}))
         with caplog.at_level(logging.WARNING):
             await lost.takeover().run()

@@ -1,5 +1,6 @@
 """What the owner of a partition appends as time passes: all that is due, and of each partition whatever the others do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -10,6 +11,7 @@ from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
 from interaction_router.application.views import DUE, LOG, STATE, TENANTS, UPDATES, Views
+from interaction_router.bootstrap.router import begun_every
 from interaction_router.domain.errors import RetryableError
 from interaction_router.domain.messages import PolicyIndexed, Retire, Tick
 from interaction_router.domain.rows import POLICY, Policy
@@ -26,8 +28,16 @@ class HaltingLog(EmbeddedLog):
 
     leaderless: int | None = None
 
+    def __init__(self, database: EmbeddedDatabase, clock: ManualClock) -> None:
+        super().__init__(database, clock)
+        self.given_up = asyncio.Event()
+        self.given_up.set()
+        self.waiting = 0
+
     async def append(self, stream: str, partition: int, records: Sequence[Outgoing]) -> list[int]:
         if partition == self.leaderless:
+            self.waiting += 1
+            await self.given_up.wait()
             raise RetryableError("kafka_unavailable", "The partition has no leader.")
         return await super().append(stream, partition, records)
 
@@ -107,3 +117,25 @@ async def test_a_partition_without_a_leader_holds_up_no_other(owner: Owner) -> N
     owner.log.leaderless = 0
     await owner.stage.tick()
     assert [await owner.named(partition, Tick) for partition in range(2)] == [[], ["1"]]
+
+
+async def test_a_partition_whose_leader_is_waited_for_holds_up_no_other(owner: Owner) -> None:
+    """An append may take its time before it fails."""
+    for partition in range(2):
+        await owner.put(partition, DUE, [f"acme/{partition}"])
+    owner.log.leaderless = 0
+    owner.log.given_up.clear()
+    beating = asyncio.create_task(begun_every(0, owner.stage.tick))
+
+    async def ticks_of(partition: int, least: int) -> None:
+        while len(await owner.named(partition, Tick)) < least:
+            owner.clock.ms += 5_000
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(20):
+        await ticks_of(1, 2)
+        assert owner.log.waiting == 1, "what waits is not begun again"
+        owner.log.leaderless = None
+        owner.log.given_up.set()
+        await ticks_of(0, 1)
+    beating.cancel()

@@ -1,12 +1,13 @@
 """Snapshots: a partition's tables as they were at one place of its outcomes, kept in a compacted topic.
 
-A snapshot is some chunks, under keys that no other snapshot has, and behind them a manifest, always under the same key:
-until that is written, the one of before is the latest. The chunks of before then get tombstones. The lines in a chunk
-are those of `rowlines`.
+A snapshot is some chunks and behind them a manifest, all under keys that no other snapshot has: until that is written,
+the one of before is the latest. It counts only where no other manifest came before it from where it was meant to stand,
+so that whoever takes a snapshot knows all that counted before its own. What stands before its chunks then gets
+tombstones. The lines in a chunk are those of `rowlines`.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from interaction_router.application.rowlines import lines_of, writes_of
 from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.domain.errors import FatalError, RetryableError, RouterError
 from interaction_router.ports import (
+    Bounds,
     Log,
     Observer,
     Outgoing,
@@ -37,14 +39,17 @@ KEPT: Final = 1000
 """Outcomes that are never removed: a takeover looks at the last ones for what was not told yet."""
 
 _ANEW: Final = "Rebuild with --from-start, or take a new snapshot."
-_MANIFEST: Final = b"manifest"
+_MANIFEST: Final = b"manifest/"
 _BACK: Final = 64
 """Records at the end of a partition that are looked at first for the manifest; then twice as many, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The latest snapshot of a partition: its chunks are the records under `key` from offset `start` to `manifest`."""
+    """A snapshot of a partition: its chunks are the records under `key` from offset `start` to `manifest`.
+
+    That is where its manifest was meant to stand; there, or behind chunks of others.
+    """
 
     applied: int
     lineage: str
@@ -52,11 +57,6 @@ class Snapshot:
     chunks: int
     start: int
     manifest: int
-
-    @property
-    def name(self) -> str:
-        """What tells it from the others of its partition."""
-        return f"{self.key}@{self.manifest}"
 
 
 class Snapshots:
@@ -73,18 +73,33 @@ class Snapshots:
         """Return the latest snapshot; None where there is none, or no topic for it."""
         if not await self._is_there():
             return None
-        first, end = await self._log.bounds(SNAPSHOTS, partition)
-        back, until = _BACK, end
-        while until > first:
-            start = max(first, end - back)
-            found = None
-            async for records in read_range(self._log, SNAPSHOTS, partition, start, until):
-                found = next((each for each in reversed(records) if each.key == _MANIFEST), found)
-            if found is not None:
-                snapshot = _snapshot(found)
+        looked_at = None
+        while looked_at != (bounds := await self._log.bounds(SNAPSHOTS, partition)):
+            looked_at = bounds  # what is removed while it is looked for has another one behind it
+            snapshot = await self._latest_within(partition, bounds)
+            if snapshot is not None:
                 return snapshot if snapshot.lineage == self.lineage else None
+        return None
+
+    async def _latest_within(self, partition: int, bounds: Bounds) -> Snapshot | None:
+        back, until = _BACK, bounds.end
+        while until > bounds.first:
+            start = max(bounds.first, bounds.end - back)
+            manifests = [each async for each in self._manifests(partition, start, until)]
+            for record, snapshot in reversed(manifests):
+                between = self._manifests(partition, snapshot.manifest, record.offset)
+                if all([other.key == snapshot.key async for _, other in between]):
+                    return snapshot
             until, back = start, 2 * back
         return None
+
+    async def _manifests(self, partition: int, start: int, end: int) -> AsyncIterator[tuple[Received, Snapshot]]:
+        """Yield the manifests that stand there, counting or not."""
+        async for records in read_range(self._log, SNAPSHOTS, partition, start, end):
+            for record in records:
+                snapshot = _snapshot(record)
+                if snapshot is not None:
+                    yield record, snapshot
 
     async def _is_there(self) -> bool:
         """Tell whether there is a topic: a namespace may be older than snapshots."""
@@ -149,7 +164,7 @@ class Snapshots:
 
     async def _begun(self, snapshot: Snapshot, tables: Tables, into: int) -> Restoring:
         """Return how much of the snapshot there is in the tables, having emptied them of any other."""
-        begun = Restoring(self.lineage, snapshot.name, 0)
+        begun = Restoring(self.lineage, snapshot.key, 0)
         at = await tables.restore(into, after=-1, then=begun, writes=Writes())
         if isinstance(at, Restoring) and at[:2] != begun[:2]:
             await self._empty(tables, into, at)
@@ -186,16 +201,24 @@ class Snapshots:
             await self._log.append(SNAPSHOTS, partition, [Outgoing(f"{key}/{number}".encode(), chunk)])
             await self._observer.reached("snapshot_chunk_written", partition)
             number += 1
-        latest = await self.latest(partition)
-        if latest is not None and latest.manifest >= start:
-            raise _elsewhere(partition)
-        manifest = {"applied": fold.applied, "lineage": self.lineage, "key": key, "chunks": number, "start": start}
-        await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST, orjson.dumps(manifest))])
+        await self._finish(partition, Snapshot(fold.applied, self.lineage, key, number, start, manifest=start))
         await self._observer.reached("snapshot_written", partition)
         if old := await self._living(partition, first, start):
             await self._log.append(SNAPSHOTS, partition, [Outgoing(each, None) for each in old])
         await self._observer.reached("snapshot_tidied", partition)
         return key, number
+
+    async def _finish(self, partition: int, snapshot: Snapshot) -> None:
+        """Write the manifest, again where it does not count, unless there is one that counts since the chunks were begun."""
+        while True:
+            end = (await self._log.bounds(SNAPSHOTS, partition)).end
+            latest = await self.latest(partition)
+            if latest is not None and latest.manifest >= snapshot.start:
+                break
+            value = orjson.dumps(replace(snapshot, manifest=end))
+            await self._log.append(SNAPSHOTS, partition, [Outgoing(_MANIFEST + snapshot.key.encode(), value)])
+        if latest.key != snapshot.key:
+            raise _elsewhere(partition)
 
     async def read_back(self, partition: int, key: str) -> None:
         """See that the latest snapshot is the one of this key, whole, and that each of its chunks can be read.
@@ -226,12 +249,12 @@ class Snapshots:
         return max(first, min(outcome + 1, end - KEPT))
 
     async def _living(self, partition: int, start: int, end: int) -> list[bytes]:
-        """Return the keys of chunks that stand there, also those that somebody who died has left."""
+        """Return the keys that stand there, also those that somebody who died has left."""
         keys: dict[bytes, None] = {}
         async for record in self._records(partition, start, end):
             if record.value is None:
                 keys.pop(record.key or b"", None)
-            elif record.key != _MANIFEST:
+            else:
                 keys[record.key or b""] = None
         return list(keys)
 
@@ -280,10 +303,12 @@ def _joined(lines: Sequence[bytes]) -> bytes:
     return b"\n".join(lines)
 
 
-def _snapshot(record: Received) -> Snapshot:
-    fields = orjson.loads(record.value or b"{}")
+def _snapshot(record: Received) -> Snapshot | None:
+    """Return what a manifest says."""
+    if record.value is None or record.key is None or not record.key.startswith(_MANIFEST):
+        return None
     try:
-        return Snapshot(**fields, manifest=record.offset)
+        return Snapshot(**orjson.loads(record.value))
     except TypeError as error:
         cause = "The manifest of a snapshot is not in a form that this version knows."
         raise FatalError("snapshot_unreadable", cause, _ANEW) from error

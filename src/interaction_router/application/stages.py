@@ -47,6 +47,7 @@ class AssignmentStage:
         self._mending = Mending(log, tables, clock, views)
         self._time = Timekeeping(log, tables, clock, policy=policy, observer=observer)
         self._taking: dict[int, Takeover] = {}
+        self._ticking: set[int] = set()
 
     async def committed(self, stream: str, partition: int) -> int | None:
         """Take the partition over; the outcomes say where to go on, whatever a consumer group has committed."""
@@ -123,13 +124,19 @@ class AssignmentStage:
     async def tick(self) -> None:
         """Append what time has made due, to every partition that is held; every second or so.
 
-        A partition that does not answer holds up no other.
+        A partition that does not answer holds up no other: the next call may come before this one has returned.
         """
         await asyncio.gather(*map(self._tick, self.held))
 
     async def _tick(self, partition: int) -> None:
-        with suppress(RetryableError):
-            await self._time.tick(partition)
+        if partition in self._ticking:
+            return
+        self._ticking.add(partition)
+        try:
+            with suppress(RetryableError):
+                await self._time.tick(partition)
+        finally:
+            self._ticking.discard(partition)
 
     async def mend_state(self) -> None:
         """End the doubts about the state topic: what is in doubt no longer stands so, or is written again."""

@@ -1,7 +1,7 @@
 """The two stages and their timers, on whatever log and tables."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -45,7 +45,7 @@ class Router:
             if "intake" in roles:
                 group.create_task(every(_AGENTS_EVERY_S, self.agents.follow), name="agents")
             if "assignment" in roles:
-                group.create_task(every(_TICK_EVERY_S, self.assignment.tick), name="ticks")
+                group.create_task(begun_every(_TICK_EVERY_S, self.assignment.tick), name="ticks")
                 group.create_task(every(_TICK_EVERY_S, self.assignment.mend_state), name="state-topic")
 
 
@@ -55,6 +55,14 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         with suppress(RetryableError):
             await work()
         await asyncio.sleep(seconds)
+
+
+async def begun_every(seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Begin it again and again until cancelled, whether it has ended the time before or not."""
+    async with asyncio.TaskGroup() as group:
+        while True:
+            group.create_task(work())
+            await asyncio.sleep(seconds)
 
 
 async def raw_reading(settings: Settings, log: Log, agents: Agents) -> RawReading:

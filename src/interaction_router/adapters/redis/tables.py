@@ -125,12 +125,10 @@ class RedisTables:
         """Forget all of a partition; broken off, it leaves tables that nobody can load until it is done again."""
         prefix = self._prefix(partition)
         await self._client.call(prefix, "SET", prefix + APPLIED, "clearing")
-        marker = (prefix + APPLIED).encode()
-        async for found in self._client.scan(escape(prefix) + "*"):
-            keys = [key for key in found if key != marker]
+        async for keys in keys_of(self._client, prefix):
             for start in range(0, len(keys), UNLINK_KEYS):
                 await self._client.call(prefix, "UNLINK", *keys[start : start + UNLINK_KEYS])
-        await self._client.call(prefix, "UNLINK", marker)
+        await self._client.call(prefix, "UNLINK", prefix + APPLIED)
 
     async def peek(self, keys: Sequence[tuple[int, RowKey]]) -> list[bytes | None]:
         """Return rows of any partitions in one round trip, each of its own moment."""
