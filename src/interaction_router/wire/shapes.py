@@ -99,9 +99,12 @@ def _as_it_is(value: Any) -> Any:
 
 def _dataclass_reader(kind: type) -> Reader:
     readers = {name: reader(each) for name, each in typing.get_type_hints(kind).items()}
+    made = {name: read for name, read in readers.items() if read is not _as_it_is}
 
     def read(fields: dict[str, Any]) -> Any:
-        return kind(**{name: readers[name](value) for name, value in fields.items()})
+        for name in made.keys() & fields.keys():
+            fields[name] = made[name](fields[name])
+        return kind(**fields)
 
     return read
 
