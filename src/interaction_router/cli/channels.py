@@ -11,7 +11,7 @@ import click
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 from interaction_router.domain.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def list_(invocation: Invocation) -> None:
     required=True,
     help="Whose payload it is: one of `channels list`, or mail, asterisk, freeswitch.",
 )
-@click.option("--tenant", metavar="NAME", required=True, help="The tenant that it is for.")
+@tenant_option("The tenant that it is for.", required=True)
 @click.option("--content-type", metavar="TYPE", help="The type of the body; guessed where not given.")
 @click.option("--get", is_flag=True, help="The payload is the query of a GET.")
 @click.option("--offline", is_flag=True, help="Do not look which conversation it would join.")

@@ -19,7 +19,7 @@ from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.replay_raw import raw_command
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def choice_options(function: Function) -> Function:
     """Give a command the options that choose updates."""
     options = (
         span_options,
-        click.option("--tenant", metavar="NAME", help="Only of this tenant."),
+        tenant_option("Only of this tenant.", required=False),
         click.option("--contact", metavar="ID", help="Only those that name this contact."),
         click.option("--conversation", metavar="ID", help="Only of this conversation."),
         partition_options(only="Only"),

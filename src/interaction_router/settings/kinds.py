@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, StringConstraints
 
+from interaction_router.domain.names import TENANT_PATTERN
+
 ISO_8601_DURATION = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?!$)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
@@ -179,7 +181,7 @@ Count: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Port: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=HIGHEST_PORT)]
 Namespace: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
 Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 Address: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 AgentId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Pattern: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_pattern)]
