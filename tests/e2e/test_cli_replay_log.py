@@ -197,6 +197,15 @@ def test_the_other_router_goes_on_from_it(lived: Program, partitions: int) -> No
     assert (joined["contact_id"], joined["cause"]["rule"]) == ("c1", "joined_open_conversation")
 
 
+@pytest.mark.parametrize(("words", "partitions"), [((), PARTITIONS), (("--partitions", "6"), 6)])
+def test_partitions_that_have_nothing_yet_are_told_of_too(
+    program: Program, words: tuple[str, ...], partitions: int
+) -> None:
+    program.feed(sms("1", ANN))
+    for kind in ("log", "raw"):
+        assert program("replay", kind, *words, "--json").json["partitions"] == partitions
+
+
 def test_a_replay_names_where_each_record_stood(lived: Program) -> None:
     """Each stands where it stood, one that was sent again after a crash too."""
     sends = [(at, record) for at, record in lived.records("internal.log") if b'"internal.log/' in (record.value or b"")]

@@ -210,7 +210,7 @@ def report(
     summary = {
         "dry_run": dry,
         "into": into,
-        "partitions": len(found.by_partition),
+        "partitions": replay.partitions,
         "records_read": found.read,
         "records_written": 0 if dry else found.written,
         "records_left_out": found.left_out,
