@@ -52,6 +52,12 @@ def test_the_error_is_fatal_and_its_text_has_every_fault() -> None:
     assert "topics.partitions: must be greater than or equal to 1, is 0 (flag topics.partitions)" in str(caught.value)
 
 
+@pytest.mark.parametrize("channel", ["3cx", "24", "tel", "mailto", "sip", "sips", "wa"])
+def test_a_channel_whose_endpoints_would_be_no_addresses_is_refused(channel: str) -> None:
+    problem = only(faults({"CHANNELS": f'["sms", "{channel}"]'}))
+    assert (problem.name, problem.cause.startswith("item 2 must ")) == ("channels", True)
+
+
 def test_a_duration_out_of_bounds_is_echoed_in_seconds() -> None:
     problem = only(faults({"LATE_GRACE": "-5"}))
     assert problem.cause == "must be greater than or equal to 0 seconds, is -5 seconds"

@@ -16,6 +16,7 @@ ISO_8601_DURATION = re.compile(
 )
 SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
 HIGHEST_PORT = 65_535
+SCHEMES = frozenset({"tel", "mailto", "sip", "sips", "wa"})
 REDIS_OPTIONS = frozenset({"db", "username", "password"})
 """What may stand behind the `?` of a URL: redis-py takes more, and ends with an error of its own where it is wrong."""
 SECONDS_A_MINUTE = 60
@@ -95,6 +96,13 @@ def _region(value: str) -> str:
         advice = " (the United Kingdom is GB)" if region == "UK" else ""
         raise ValueError(f"must be a country with phone numbers, in ISO 3166-1 alpha-2, as ZA{advice}")
     return region
+
+
+def _channel(value: str) -> str:
+    """Refuse what no endpoint can begin with, `<channel>:<opaque>`, without being taken for another's."""
+    if value in SCHEMES:
+        raise ValueError(f"must not be {', '.join(sorted(SCHEMES))}: addresses of other channels begin so")
+    return value
 
 
 def _pattern(value: str) -> str:
@@ -180,7 +188,7 @@ OptionalDuration: TypeAlias = Annotated[
 Count: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Port: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=HIGHEST_PORT)]
 Namespace: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
-Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$"), AfterValidator(_channel)]
 Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 Address: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 AgentId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
