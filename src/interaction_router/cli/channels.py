@@ -120,20 +120,24 @@ def _row(tried: "Tried") -> Row:
 
 async def _prospects(invocation: Invocation, items: "Sequence[Tried]") -> list[Row | None]:
     """Look where each would go."""
+    from interaction_router.application.intake import Agents  # noqa: PLC0415 - as above
     from interaction_router.application.prospects import prospect_of  # noqa: PLC0415 - as above
     from interaction_router.application.queries import Queries  # noqa: PLC0415 - as above
     from interaction_router.bootstrap.storage import opened  # noqa: PLC0415 - as above
     from interaction_router.bootstrap.terms import intake_settings  # noqa: PLC0415 - as above
 
     settings = invocation.settings()
+    rules = intake_settings(settings)
     found: list[Row | None] = []
     async with opened(settings) as (log, tables):
+        queries, agents = Queries(log, tables), Agents(log)
+        await agents.follow()
         for each in items:
             if each.raw is None or each.awaits_call:
                 found.append(None)
                 continue
             try:
-                found.append(_shown(await prospect_of(Queries(log, tables), intake_settings(settings), each.raw)))
+                found.append(_shown(await prospect_of(queries, agents, rules, each.raw)))
             except RejectedError as error:
                 found.append({"refused": error.code})
     return found
