@@ -77,6 +77,14 @@ def test_known_withheld_refused_and_unreadable_ones_are_told_apart(
     assert bad["refused"]["field"] == "direction"
 
 
+def test_a_channel_without_a_topic_goes_to_the_dead_letters(program: Program, tmp_path: Path) -> None:
+    payload = tmp_path / "payload"
+    payload.write_bytes(FORM)
+    args = ("channels", "check", str(payload), "--vendor", "twilio", "--tenant", "acme", "--offline", "--json")
+    ran = program(*args, env={"INTERACTION_ROUTER_CHANNELS": '["sms"]'})
+    assert (ran.code, ran.json) == (1, {"items": [], "unread": "its channel is not among the setting `channels`"})
+
+
 def test_what_goes_to_the_dead_letters_is_a_fault(program: Program, tmp_path: Path) -> None:
     payload = tmp_path / "payload"
     payload.write_bytes(b"{}")

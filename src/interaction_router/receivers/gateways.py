@@ -28,6 +28,7 @@ from interaction_router.channels.kit import (
     UnreadableError,
     Vendor,
     Verdict,
+    with_topics,
 )
 from interaction_router.channels.proofs import bearer_or_basic
 from interaction_router.channels.vendors import JSON_GATEWAY, VENDORS
@@ -168,8 +169,7 @@ class Gateways:
     async def _store(self, door: Door, request: Request, reading: Reading) -> None:
         """Store what was read, then the payload where some of it was not."""
         events, partyless = await self._calls.complete(f"{door.name}/{door.tenant}", reading.events)
-        known = [event for event in events if event.fields["channel"] in self._channels]
-        foreign = None if len(known) == len(events) else "its channel is not among the setting `channels`"
+        known, foreign = with_topics(events, self._channels)
         await self._delivery.deliver([_record(door.tenant, event, request.headers) for event in known])
         unread = reading.unread or partyless or foreign
         if unread is not None:
