@@ -32,6 +32,18 @@ def in_file(tmp_path: Path, text: str) -> list[Problem]:
     return faults(config_file=path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tenants.acme.gateways.json]\ntoken = ""',
+        '[tenants.acme.gateways]\ntwilio = {auth_token = ""}',
+        '[redis]\npassword = ""',
+    ],
+)
+def test_an_empty_secret_is_refused_in_a_file_too(tmp_path: Path, text: str) -> None:
+    assert only(in_file(tmp_path, text)).cause == "is empty: give a value, or leave it out"
+
+
 def test_all_faults_of_all_sources_are_told_together(tmp_path: Path) -> None:
     path = tmp_path / "router.toml"
     path.write_text('unqualified = "maybe"\n', encoding="utf-8")
