@@ -73,6 +73,13 @@ def test_a_channel_whose_endpoints_would_be_no_addresses_is_refused(channel: str
 def test_a_duration_out_of_bounds_is_echoed_in_seconds() -> None:
     problem = only(faults({"LATE_GRACE": "-5"}))
     assert problem.cause == "must be greater than or equal to 0 seconds, is -5 seconds"
+    problem = only(faults({"IDLE_CLOSE__SMS": "0"}))
+    assert problem.cause == "must be more than 0 seconds, is '0'"
+
+
+@pytest.mark.parametrize("text", ["P99999999999D", f"PT{'9' * 400}S", "9" * 400])
+def test_a_duration_that_nothing_holds_is_refused(text: str) -> None:
+    assert "must be at most a hundred years" in only(faults({"LATE_GRACE": text})).cause
 
 
 @pytest.mark.parametrize(
