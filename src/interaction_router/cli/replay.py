@@ -15,6 +15,7 @@ from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.moments import span_options
 from interaction_router.cli.nouns import PROGRAM
+from interaction_router.cli.numbers import Number
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.replay_log import log_command
@@ -58,7 +59,7 @@ def choice_options(function: Function) -> Function:
 @click.option("--to", metavar="TOPIC", help="The topic to write to, by its whole name.")
 @click.option("--create", is_flag=True, help="Make the topic where it is not there.")
 @choice_options
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="So many records a second at most.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="So many records a second at most.")
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),

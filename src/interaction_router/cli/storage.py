@@ -13,6 +13,7 @@ import click
 from interaction_router.cli.faults import DONE
 from interaction_router.cli.invocation import Function, Invocation
 from interaction_router.cli.lines import update_line
+from interaction_router.cli.numbers import Number
 from interaction_router.domain.errors import FatalError, RejectedError, RetryableError
 from interaction_router.domain.names import TENANT_PATTERN, TENANT_RULE, topic_name
 
@@ -82,7 +83,7 @@ def wait_option(function: Function) -> Function:
     """Give a command that requests something `--wait`."""
     option = click.option(
         "--wait",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=5.0,
         show_default=True,
         metavar="SECONDS",
