@@ -36,13 +36,13 @@ from interaction_router.domain.errors import RejectedError, RouterError
 from interaction_router.ports import Memory, RawRecord
 from interaction_router.receivers.answers import (
     FORBIDDEN,
-    NOT_ALLOWED,
     NOT_FOUND,
     TOO_LARGE,
     UNAUTHENTICATED,
     UNAVAILABLE,
     UNSUPPORTED,
     Answer,
+    not_allowed,
 )
 from interaction_router.receivers.calls import DAY_S, Calls, NotRecalledError
 from interaction_router.receivers.postponed import Postponed
@@ -108,8 +108,9 @@ class Gateways:
         if not credentials or (name not in VENDORS and name != JSON_GATEWAY):
             return NOT_FOUND
         vendor = VENDORS.get(name)
-        if head.method == "GET" and (vendor is None or not vendor.gets):
-            return NOT_ALLOWED
+        methods = ("POST",) if vendor is None or not vendor.gets else ("GET", "POST")
+        if head.method not in methods:
+            return not_allowed(methods)
         needs = (frozenset({"token"}),) if vendor is None else vendor.needs(head)
         if not any(group <= credentials.keys() for group in needs):
             return NOT_FOUND
