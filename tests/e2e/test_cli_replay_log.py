@@ -81,6 +81,10 @@ async def _live_through(data: Path, seed: int, clock: ManualClock, *, crowds: in
                 await embedded.shell.settled()
             if number % 10 == 0:
                 await embedded.router.assignment.tick()
+        # Nothing is due any more: whoever goes on with it under this clock would close it, or not, as he comes to it.
+        clock.ms += 3_000
+        await embedded.shell.settled()
+        await embedded.router.assignment.tick()
         await embedded.shell.settled()
 
 
