@@ -40,7 +40,7 @@ def test_list_narrows_by_tenant(program: Program) -> None:
 def test_what_cannot_be_is_refused(program: Program) -> None:
     program.feed()
     assert program("agents", "set", "x", *T, "--channel", "pigeon").code == 2
-    assert program("agents", "set", "x", "--tenant", "NO", "--channel", "sms").err.startswith("error: schema_invalid:")
+    assert program("agents", "set", "", *T, "--channel", "sms").err.startswith("error: schema_invalid: agent_id: ")
     assert program("agents", "remove", "x", *T).err.startswith("error: agent_unknown: ")
 
 

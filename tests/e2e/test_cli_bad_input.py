@@ -15,6 +15,28 @@ from tests.e2e.embedded import PARTITIONS, Program, saved, sms
 ANN, BEN = "+27821234567", "+27820000000"
 NOBODY = str(PARTITIONS)
 FUTURE = "2099-01-01T00:00:00Z"
+TENANTS: Sequence[Sequence[str]] = [
+    ("conversations", "list"),
+    ("conversations", "show", "ID"),
+    ("conversations", "close", "ID"),
+    ("conversations", "link", "ID", "c1"),
+    ("conversations", "unlink", "ID"),
+    ("contacts", "list"),
+    ("contacts", "show", "c1"),
+    ("contacts", "find", "+27821234567"),
+    ("contacts", "save", "c1", "--no-addresses"),
+    ("contacts", "delete", "c1"),
+    ("contacts", "merge", "c1", "c2"),
+    ("contacts", "erase", "c1", "--yes"),
+    ("agents", "list"),
+    ("agents", "show", "a1"),
+    ("agents", "set", "a1"),
+    ("agents", "remove", "a1"),
+    ("tail",),
+    ("replay", "updates", "--to", "a.b", "--create", "--yes"),
+    ("replay", "log", "--into", "twin", "--yes"),
+    ("channels", "check", "empty", "--vendor", "twilio"),
+]
 COMMANDS: Sequence[tuple[Sequence[str], str]] = [
     (("state", "verify", "--partition", NOBODY), "partition_unknown"),
     (("state", "rebuild", "--partition", NOBODY, "--yes"), "partition_unknown"),
@@ -83,6 +105,18 @@ def test_bad_input_is_told_and_changes_nothing(lived: Program, command: Sequence
     assert everything(lived) == before
     assert sorted(path.name for path in lived.data.iterdir()) == ["router.sqlite", "taken.sqlite"]
     assert sorted(path.name for path in Path().iterdir()) == ["data", "empty"]
+
+
+def test_a_tenant_that_cannot_be_is_no_tenant_without_anything(lived: Program) -> None:
+    before = everything(lived)
+    conversation_id = lived("conversations", "list", "--tenant", "acme", "--json").json[0]["conversation_id"]
+    for command in TENANTS:
+        for name in ("AC", "acme\n", "", "a" * 65):
+            ran = lived(*(each.replace("ID", conversation_id) for each in command), "--tenant", name)
+            assert (ran.code, ran.out) == (2, ""), (command, name)
+            assert "--tenant" in ran.err
+            assert "has to be 1 to 64 of a-z, 0-9, _ and -" in ran.err
+    assert everything(lived) == before
 
 
 @pytest.mark.parametrize("command", {command[:2]: command for command, _ in COMMANDS}.values())

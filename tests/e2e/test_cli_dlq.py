@@ -222,3 +222,7 @@ def test_letters_have_to_be_chosen(refused: Program) -> None:
         assert refused("dlq", command, "0@0", "--code", "schema_invalid").code == 2
     assert refused("dlq", "redrive", "--all", "--value", "-").code == 2
     assert refused("dlq", "list", "--from", "yesterday").code == 2
+    for command in ("list", "redrive", "discard"):
+        ran = refused("dlq", command, "--from", "PT1H", "--until", "PT2H")
+        assert (ran.code, ran.out) == (2, "")
+        assert "--from has to be before --until" in ran.err

@@ -81,6 +81,10 @@ async def _live_through(data: Path, seed: int, clock: ManualClock, *, crowds: in
                 await embedded.shell.settled()
             if number % 10 == 0:
                 await embedded.router.assignment.tick()
+        # Nothing is due any more: whoever goes on with it under this clock would close it, or not, as he comes to it.
+        clock.ms += 3_000
+        await embedded.shell.settled()
+        await embedded.router.assignment.tick()
         await embedded.shell.settled()
 
 
@@ -195,6 +199,15 @@ def test_the_other_router_goes_on_from_it(lived: Program, partitions: int) -> No
     assert sorted(by_conversation.values()) == [[1, 2], [1, 2], [1, 2, 3]]
     (joined,) = [each for each in told if each["seq"] == 3]
     assert (joined["contact_id"], joined["cause"]["rule"]) == ("c1", "joined_open_conversation")
+
+
+@pytest.mark.parametrize(("words", "partitions"), [((), PARTITIONS), (("--partitions", "6"), 6)])
+def test_partitions_that_have_nothing_yet_are_told_of_too(
+    program: Program, words: tuple[str, ...], partitions: int
+) -> None:
+    program.feed(sms("1", ANN))
+    for kind in ("log", "raw"):
+        assert program("replay", kind, *words, "--json").json["partitions"] == partitions
 
 
 def test_a_replay_names_where_each_record_stood(lived: Program) -> None:

@@ -145,5 +145,13 @@ def test_wrong_words_are_told(busy: Program) -> None:
         ["--to", TO, "--partition", "0", "--offsets", "2:1"],
         ["--to", TO, "--from", "PT1H", "--until", "PT2H"],
         ["--to", TO, "--rate", "0"],
+        *(["--to", name, "--create"] for name in ("", ".", "..", "a/b", "a b", "ä", "a" * 250)),
     ):
         assert busy("replay", "updates", *words).code == 2, words
+
+
+def test_a_name_too_long_for_the_file_of_the_replay_is_told(busy: Program, tmp_path: Path) -> None:
+    long = "a" * 249
+    ran = busy("replay", "updates", "--to", long, "--create", "--yes")
+    assert (ran.code, ran.err.split()[1]) == (1, "replay_not_kept:")
+    assert busy("replay", "updates", "--to", long, "--create", "--yes", "--state", str(tmp_path / "kept")).code == 0

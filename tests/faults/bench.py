@@ -19,25 +19,32 @@ from interaction_router.application.intake import (
 )
 from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.stages import AssignmentStage
+from interaction_router.application.timekeeping import Timekeeping
+from interaction_router.application.unobserved import UNOBSERVED
 from interaction_router.application.views import DEAD_LETTERS, LOG, STATE, UPDATES, Views
 from interaction_router.domain.rows import Policy
 from tests.faults.simulator import PARTITIONS, Lane, ManualClock
+
+NO_IDLING = Policy()
 
 
 class Bench:
     """A router without faults on embedded storage in memory, driven by hand: no task, no time but the one given."""
 
-    def __init__(self, log: EmbeddedLog, tables: EmbeddedTables, settings: IntakeSettings, clock: ManualClock) -> None:
+    def __init__(
+        self, log: EmbeddedLog, tables: EmbeddedTables, settings: IntakeSettings, clock: ManualClock, policy: Policy
+    ) -> None:
         self.log = log
         self.tables = tables
         self.clock = clock
+        self.policy = policy
         self.partitions = PARTITIONS
         self._settings = settings
         self._next: dict[Lane, int] = {}
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: IntakeSettings) -> AsyncIterator[Self]:
+    async def opened(cls, settings: IntakeSettings, policy: Policy = NO_IDLING) -> AsyncIterator[Self]:
         """Make the topics and the stages."""
         with EmbeddedDatabase() as database:
             clock = ManualClock()
@@ -45,7 +52,7 @@ class Bench:
             raw = (*(f"interactions.{channel}.v1" for channel in settings.channels), CONTACTS, COMMANDS)
             for stream in (*raw, AGENTS, LOG, OUTCOMES, UPDATES, STATE, DEAD_LETTERS):
                 await log.create(stream, PARTITIONS)
-            bench = cls(log, tables, settings, clock)
+            bench = cls(log, tables, settings, clock, policy)
             lineage = f"{await log.lineage(LOG)}/{await log.lineage(OUTCOMES)}"
             bench._agents = Agents(log)
             bench._intake = IntakeStage(
@@ -55,12 +62,19 @@ class Bench:
                 partitions=PARTITIONS,
             )
             views = Views(namespace=settings.namespace, partitions=PARTITIONS, lineage=lineage)
-            bench._assignment = AssignmentStage(log, tables, clock, views, policy=Policy(), cache_rows=100)
+            bench._assignment = AssignmentStage(log, tables, clock, views, policy=policy, cache_rows=100)
             yield bench
 
     _agents: Agents
     _intake: IntakeStage
     _assignment: AssignmentStage
+
+    async def tick(self) -> None:
+        """Close what is idle by now, however short ago that was done."""
+        time = Timekeeping(self.log, self.tables, self.clock, policy=self.policy, observer=UNOBSERVED)
+        for partition in range(PARTITIONS):
+            await time.tick(partition)
+        await self.settle()
 
     async def settle(self) -> None:
         """Hand over everything, until there is nothing more."""

@@ -228,17 +228,17 @@ def test_a_bucket_without_the_extra_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "words", "code"),
     [
-        ({}, "tenants.<tenant>.mail_domains"),
-        ({"CHANNELS": '["voice"]', **TENANTS}, "channel_unset"),
-        (TENANTS, "topics apply"),
+        ({}, "tenants.<tenant>.mail_domains", 78),
+        ({"CHANNELS": '["voice"]', **TENANTS}, "channel_unset", 78),
+        (TENANTS, "topics apply", 1),
     ],
 )
 async def test_why_it_does_not_start_is_said(
-    broker: Broker, namespace: str, tmp_path: Path, settings: dict[str, str], words: str
+    broker: Broker, namespace: str, tmp_path: Path, settings: dict[str, str], words: str, code: int
 ) -> None:
     running = Running(bootstrap=broker.bootstrap, redis_url="redis://127.0.0.1:1", namespace=namespace, folder=tmp_path)
     receiver = Receiver(running, "smtp --port 0", tmp_path, **settings)
-    assert receiver.process.wait(timeout=20) == 1
+    assert receiver.process.wait(timeout=20) == code
     assert words in receiver.errors.read_text()

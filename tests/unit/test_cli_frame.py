@@ -85,6 +85,39 @@ def test_a_mistyped_option_is_answered_with_the_near_one(program: Program) -> No
     assert "did you mean --changed?" in ran.err
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_is_a_finite_one(program: Program, number: str) -> None:
+    for command in (
+        ("demo", "--seconds", number),
+        ("demo", "--rate", number),
+        ("simulate", "--seconds", number),
+        ("simulate", "--poison", number),
+        ("replay", "updates", "--to", "a.b", "--rate", number),
+        ("conversations", "close", "x", "--wait", number),
+    ):
+        ran = program(*command)
+        assert (ran.code, ran.out, ran.err.split()[1]) == (2, "", "usage:"), command
+
+
+def test_choices_are_listed_on_the_line_of_the_error(program: Program) -> None:
+    ran = program("completion")
+    assert ran.code == 2
+    assert "Choose from: bash, zsh, fish." in ran.err
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "imap", "ami", "esl"])
+def test_a_receiver_without_a_tenant_is_bad_configuration(program: Program, protocol: str) -> None:
+    ran = program("receive", protocol)
+    assert (ran.code, ran.err.split()[1]) == (78, "nothing_to_receive:")
+
+
+def test_a_mailbox_without_a_place_to_keep_how_far_it_is_read_is_bad_configuration(program: Program) -> None:
+    tenant = "INTERACTION_ROUTER_TENANTS__ACME__IMAP"
+    env = {f"{tenant}__HOST": "imap.example", f"{tenant}__USERNAME": "ann", f"{tenant}__PASSWORD": "secret"}
+    ran = program("receive", "imap", env=env)
+    assert (ran.code, ran.err.split()[1]) == (78, "state_unset:")
+
+
 def test_wrong_usage_is_json_where_json_was_asked(program: Program) -> None:
     ran = program("config", "shw", "--json")
     assert ran.code == 2

@@ -32,6 +32,18 @@ def in_file(tmp_path: Path, text: str) -> list[Problem]:
     return faults(config_file=path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tenants.acme.gateways.json]\ntoken = ""',
+        '[tenants.acme.gateways]\ntwilio = {auth_token = ""}',
+        '[redis]\npassword = ""',
+    ],
+)
+def test_an_empty_secret_is_refused_in_a_file_too(tmp_path: Path, text: str) -> None:
+    assert only(in_file(tmp_path, text)).cause == "is empty: give a value, or leave it out"
+
+
 def test_all_faults_of_all_sources_are_told_together(tmp_path: Path) -> None:
     path = tmp_path / "router.toml"
     path.write_text('unqualified = "maybe"\n', encoding="utf-8")
@@ -52,9 +64,22 @@ def test_the_error_is_fatal_and_its_text_has_every_fault() -> None:
     assert "topics.partitions: must be greater than or equal to 1, is 0 (flag topics.partitions)" in str(caught.value)
 
 
+@pytest.mark.parametrize("channel", ["3cx", "24", "tel", "mailto", "sip", "sips", "wa"])
+def test_a_channel_whose_endpoints_would_be_no_addresses_is_refused(channel: str) -> None:
+    problem = only(faults({"CHANNELS": f'["sms", "{channel}"]'}))
+    assert (problem.name, problem.cause.startswith("item 2 must ")) == ("channels", True)
+
+
 def test_a_duration_out_of_bounds_is_echoed_in_seconds() -> None:
     problem = only(faults({"LATE_GRACE": "-5"}))
     assert problem.cause == "must be greater than or equal to 0 seconds, is -5 seconds"
+    problem = only(faults({"IDLE_CLOSE__SMS": "0"}))
+    assert problem.cause == "must be more than 0 seconds, is '0'"
+
+
+@pytest.mark.parametrize("text", ["P99999999999D", f"PT{'9' * 400}S", "9" * 400])
+def test_a_duration_that_nothing_holds_is_refused(text: str) -> None:
+    assert "must be at most a hundred years" in only(faults({"LATE_GRACE": text})).cause
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """What would become of an interaction, by the agents and the rows as they are now. Nothing holds it to that."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from interaction_router.application.intake import Agents, IntakeSettings
+from interaction_router.application.intake import Agents, IntakeSettings, admitted
 from interaction_router.application.queries import Queries
-from interaction_router.domain.interactions import Interaction
+from interaction_router.domain.errors import RejectedError
+from interaction_router.domain.interactions import Interaction, is_receipt
 from interaction_router.wire.addresses import canonical
-from interaction_router.wire.interactions import RawInteraction, interaction_message
+from interaction_router.wire.interactions import RawInteraction, address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class Prospect:
     contact_id: str | None = None
     conversation_id: str | None = None
     previous_conversation_id: str | None = None
+
+
+WITHHELD: Final = Prospect("opened_unlinked", None)
+"""Where every interaction goes whose party nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +58,22 @@ async def prospect(queries: Queries, tenant: str, endpoint: str, interaction: In
     )
 
 
-async def prospect_of(queries: Queries, settings: IntakeSettings, raw: RawInteraction) -> Prospect:
+async def prospect_of(queries: Queries, agents: Agents, settings: IntakeSettings, raw: RawInteraction) -> Prospect:
     """Return where a raw interaction would go.
 
     Raises:
-        RejectedError: `own_address`.
+        RejectedError: it would be refused.
     """
-    _, event = interaction_message(
-        raw, region=settings.region(raw.tenant), own_addresses=settings.addresses(raw.tenant)
-    )
-    if event.withheld:
-        return Prospect("opened_unlinked", None)
-    return await prospect(queries, raw.tenant, event.party, raw.interaction)
+    _, event = admitted(raw, settings, agents)
+    interaction = raw.interaction
+    if not event.withheld:
+        return await prospect(queries, raw.tenant, event.party, interaction)
+    known = await queries.conversation_of(raw.tenant, event.party, None, interaction)
+    if known is not None:
+        return Prospect("event_of_known", None, None, known)
+    if is_receipt(interaction.channel, interaction.status):
+        raise RejectedError("interaction_unknown", "a receipt that names no party is of no known interaction")
+    return WITHHELD
 
 
 async def outlook(  # noqa: PLR0913 - what is asked, and whom
@@ -78,6 +88,8 @@ async def outlook(  # noqa: PLR0913 - what is asked, and whom
 ) -> Outlook:
     """Return whether an agent may use a channel, and where an interaction with the party would go."""
     objection = agents.objection(tenant, agent_id, channel)
-    endpoint = canonical(channel, party, settings.region(tenant)).endpoint
     allowed = objection is None or settings.unqualified == "flag"
+    if address_of(party) is None:
+        return Outlook(allowed, objection, WITHHELD)
+    endpoint = canonical(channel, party, settings.region(tenant)).endpoint
     return Outlook(allowed, objection, await prospect(queries, tenant, endpoint))

@@ -117,6 +117,11 @@ class RawReplay:
                 else:
                     self.comparison.undecided += 1
 
+    @property
+    def partitions(self) -> int:
+        """How many the second log has."""
+        return len(self._homes)
+
     def conversations(self) -> Iterator[Conversation]:
         """Yield every conversation as it stands."""
         for at in self._homes:
@@ -161,7 +166,6 @@ class RawReplay:
             waiting += sent_records(outcome, self._stream, partition)
             self.comparison.replayed(partition, outcome)
             self.found.written += 1
-            self.found.by_partition[partition] += 1
             yield Replaced(partition, encode_log_record(each), outcome)
 
     def _note_due(self, changes: Mapping[RowKey, Row | None]) -> None:

@@ -7,7 +7,7 @@ from interaction_router.adapters.clock import SystemClock
 from interaction_router.application.delivery import Delivery
 from interaction_router.bootstrap.receiving import Ready, kept_of, nothing_to_receive, receiving, tasks
 from interaction_router.channels.mail import CHANNEL as EMAIL
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import ConfigurationError, FatalError
 from interaction_router.domain.interactions import Direction
 from interaction_router.receivers.attachments import AttachmentFolder, Attachments
 from interaction_router.receivers.imap import Folder, FolderReader
@@ -42,7 +42,7 @@ async def receive_imap(settings: Settings, ready: Ready) -> None:
     kept = kept_of(settings, "imap")
     if kept is None:
         cause = "There is nowhere to keep up to where mailboxes have been read."
-        raise FatalError("state_unset", cause, "Set receivers.state_dir, a folder that outlives the process.")
+        raise ConfigurationError("state_unset", cause, "Set receivers.state_dir, a folder that outlives the process.")
     async with receiving(settings, "imap", EMAIL) as taker, tasks() as group:
         mails = _mails(settings, taker)
         readers = [FolderReader(folder, mails, kept, SystemClock()) for folder in folders]

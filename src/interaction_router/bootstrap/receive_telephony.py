@@ -10,7 +10,7 @@ from interaction_router.channels.asterisk import Asterisk
 from interaction_router.channels.calls import CHANNEL as VOICE
 from interaction_router.channels.calls import Line
 from interaction_router.channels.freeswitch import FreeSwitch
-from interaction_router.domain.errors import FatalError
+from interaction_router.domain.errors import ConfigurationError
 from interaction_router.receivers import ami, esl
 from interaction_router.receivers.switches import Converse, Machine, Switch, SwitchHost
 from interaction_router.settings import AmiSettings, EslSettings, Settings, SwitchSettings
@@ -47,7 +47,9 @@ def _host(kind: str, tenant: str, at: AmiSettings | EslSettings) -> SwitchHost:
         context = ssl.create_default_context(cafile=at.ssl_cafile)
     except (OSError, ssl.SSLError) as error:
         cause = f"The certificates to trust a switch by cannot be used: {error.strerror or error.args[-1]}."
-        raise FatalError("certificate_unusable", cause, f"Look at tenants.{tenant}.{kind}.ssl_cafile.") from error
+        raise ConfigurationError(
+            "certificate_unusable", cause, f"Look at tenants.{tenant}.{kind}.ssl_cafile."
+        ) from error
     return SwitchHost(kind, tenant, at.host, at.port, context, at.ssl_server_name or at.host)
 
 

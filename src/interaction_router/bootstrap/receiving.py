@@ -10,7 +10,7 @@ from interaction_router.adapters.spool import DiskSpool
 from interaction_router.application.delivery import PATIENCE_S, Delivery
 from interaction_router.bootstrap.embedded import answering, first_of
 from interaction_router.bootstrap.storage import kafka_log
-from interaction_router.domain.errors import FatalError, RetryableError, RouterError
+from interaction_router.domain.errors import ConfigurationError, RetryableError, RouterError
 from interaction_router.ports import Log
 from interaction_router.receivers.kept import Kept
 from interaction_router.settings import Settings
@@ -26,11 +26,12 @@ async def receiving(settings: Settings, receiver: str, channel: str) -> AsyncIte
     """Have what takes a receiver's records: Kafka, or a router on embedded storage in this very process.
 
     Raises:
-        FatalError: the channel is none of the settings', or a topic is missing.
+        ConfigurationError: the channel is none of the settings'.
+        FatalError: a topic is missing.
     """
     if channel not in settings.channels:
         cause = f"What comes by {receiver} is of the channel {channel}, which is none of the settings'."
-        raise FatalError(
+        raise ConfigurationError(
             "channel_unset", cause, f"Add {channel} to `channels`, and run `interaction-router topics apply`."
         )
     if settings.embedded.data_dir is None:
@@ -107,7 +108,7 @@ async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
         raise failure
 
 
-def nothing_to_receive(receiver: str, *, setting: str, what: str) -> FatalError:
+def nothing_to_receive(receiver: str, *, setting: str, what: str) -> ConfigurationError:
     """Return the error that no tenant has this setting; `what` says what it is for."""
     cause = f"No tenant has anything to receive by {receiver}."
-    return FatalError("nothing_to_receive", cause, f"Set tenants.<tenant>.{setting}, {what}.")
+    return ConfigurationError("nothing_to_receive", cause, f"Set tenants.<tenant>.{setting}, {what}.")

@@ -74,7 +74,7 @@ def _pieces(body: bytes) -> list[bytes] | None:
     if not body.lstrip(_SPACE.encode()).startswith(b"["):
         return None
     text = body.decode("utf-8", "surrogatepass")
-    decode = json.JSONDecoder().raw_decode
+    decode = json.JSONDecoder(parse_int=str).raw_decode  # `int` takes no more than 4,300 digits
     pieces: list[bytes] = []
     at = _skip(text, text.index("[") + 1)
     while text[at : at + 1] != "]" or pieces:

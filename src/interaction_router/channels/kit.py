@@ -106,6 +106,12 @@ def read_each(items: Iterable[Item], read: Callable[[Item], Event | None]) -> Re
     return Reading(tuple(events), unread)
 
 
+def with_topics(events: Sequence[Event], channels: Sequence[str]) -> tuple[Sequence[Event], str | None]:
+    """Return the events whose channels have a topic, and, where there are others, why those are not told."""
+    known = [event for event in events if event.fields["channel"] in channels]
+    return known, None if len(known) == len(events) else "its channel is not among the setting `channels`"
+
+
 def words(value: object) -> str | None:
     """Return text, or a number as text; None for all else, and for text without a word."""
     if isinstance(value, str):

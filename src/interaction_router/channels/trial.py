@@ -6,7 +6,7 @@ import orjson
 
 from interaction_router.channels.fitting import fitted
 from interaction_router.channels.json_gateway import Accepted, ForeignTenantError, TooManyItemsError, read_batch
-from interaction_router.channels.kit import FORM, JSON, Fields, Request, UnreadableError
+from interaction_router.channels.kit import FORM, JSON, Fields, Request, UnreadableError, with_topics
 from interaction_router.channels.unsent import READERS
 from interaction_router.channels.vendors import JSON_GATEWAY, VENDORS
 from interaction_router.domain.errors import RejectedError
@@ -48,11 +48,12 @@ def try_payload(vendor: str, request: Request, *, tenant: str, channels: tuple[s
     except UnreadableError as error:
         return Trial((), str(error))
     items = []
-    for event in reading.events:
+    known, foreign = with_topics(reading.events, channels)
+    for event in known:
         fields: Fields = {"tenant": tenant, **fitted(event.fields)}
         raw = interaction_of(fields, channel_of_topic=fields["channel"])
         items.append(Tried(fields, raw, None, awaits_call=not event.names_party))
-    return Trial(tuple(items), reading.unread)
+    return Trial(tuple(items), reading.unread or foreign)
 
 
 def _try_json(body: bytes, tenant: str, channels: tuple[str, ...]) -> Trial:

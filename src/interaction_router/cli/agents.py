@@ -25,7 +25,7 @@ def noun() -> None:
 
 
 @noun.command("list")
-@click.option("--tenant", metavar="NAME", help="Only those of this tenant.")
+@tenant_option("Only those of this tenant.", required=False)
 @data_option
 @json_option
 @click.pass_obj

@@ -11,7 +11,7 @@ import click
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 from interaction_router.domain.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def list_(invocation: Invocation) -> None:
     required=True,
     help="Whose payload it is: one of `channels list`, or mail, asterisk, freeswitch.",
 )
-@click.option("--tenant", metavar="NAME", required=True, help="The tenant that it is for.")
+@tenant_option("The tenant that it is for.", required=True)
 @click.option("--content-type", metavar="TYPE", help="The type of the body; guessed where not given.")
 @click.option("--get", is_flag=True, help="The payload is the query of a GET.")
 @click.option("--offline", is_flag=True, help="Do not look which conversation it would join.")
@@ -120,20 +120,24 @@ def _row(tried: "Tried") -> Row:
 
 async def _prospects(invocation: Invocation, items: "Sequence[Tried]") -> list[Row | None]:
     """Look where each would go."""
+    from interaction_router.application.intake import Agents  # noqa: PLC0415 - as above
     from interaction_router.application.prospects import prospect_of  # noqa: PLC0415 - as above
     from interaction_router.application.queries import Queries  # noqa: PLC0415 - as above
     from interaction_router.bootstrap.storage import opened  # noqa: PLC0415 - as above
     from interaction_router.bootstrap.terms import intake_settings  # noqa: PLC0415 - as above
 
     settings = invocation.settings()
+    rules = intake_settings(settings)
     found: list[Row | None] = []
     async with opened(settings) as (log, tables):
+        queries, agents = Queries(log, tables), Agents(log)
+        await agents.follow()
         for each in items:
             if each.raw is None or each.awaits_call:
                 found.append(None)
                 continue
             try:
-                found.append(_shown(await prospect_of(Queries(log, tables), intake_settings(settings), each.raw)))
+                found.append(_shown(await prospect_of(queries, agents, rules, each.raw)))
             except RejectedError as error:
                 found.append({"refused": error.code})
     return found

@@ -48,6 +48,9 @@ STEP_COLUMNS = {
 }
 
 
+of_tenant = tenant_option("The tenant; that of the conversation where not given.", required=False)
+
+
 @click.group("conversations", cls=RouterGroup, short_help="List, show, close, link and unlink conversations.")
 def noun() -> None:
     """List, show, close, link and unlink conversations."""
@@ -95,7 +98,7 @@ def list_(  # noqa: PLR0913 - a command takes its options
 
 @noun.command()
 @click.argument("conversation_id", metavar="ID")
-@click.option("--tenant", metavar="NAME", help="Only where it is this tenant's.")
+@tenant_option("Only where it is this tenant's.", required=False)
 @data_option
 @json_option
 @click.pass_obj
@@ -171,7 +174,7 @@ def _change(before: str | None, after: str | None) -> str:
 @noun.command()
 @click.argument("conversation_id", metavar="ID")
 @click.option("--reason", metavar="TEXT", help="Kept with the command.")
-@tenant_option(required=False)
+@of_tenant
 @command_options
 @wait_option
 @data_option
@@ -185,7 +188,7 @@ def close(invocation: Invocation, /, conversation_id: str, **given: Any) -> int:
 @noun.command()
 @click.argument("conversation_id", metavar="ID")
 @click.argument("contact_id", metavar="CONTACT")
-@tenant_option(required=False)
+@of_tenant
 @command_options
 @wait_option
 @data_option
@@ -198,7 +201,7 @@ def link(invocation: Invocation, /, conversation_id: str, **given: Any) -> int: 
 
 @noun.command()
 @click.argument("conversation_id", metavar="ID")
-@tenant_option(required=False)
+@of_tenant
 @command_options
 @wait_option
 @data_option

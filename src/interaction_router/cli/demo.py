@@ -15,6 +15,7 @@ import click
 from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.faults import DONE, FOUND_A_FAULT
 from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.numbers import Number
 from interaction_router.domain.errors import RouterError
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ _IDLE_CLOSE_WITHIN_S: Final = 5.0
 @click.command(
     "demo", cls=RouterCommand, short_help="Run everything in one process, with simulated gateways; no server needed."
 )
-@click.option("--seconds", type=click.FloatRange(2, 86_400), default=20, show_default=True, help="How long it runs.")
-@click.option(
-    "--rate", type=click.FloatRange(0.1, 500), default=5, show_default=True, help="Records a second beside the story."
-)
+@click.option("--seconds", type=Number(2, 86_400), default=20, show_default=True, help="How long it runs.")
+@click.option("--rate", type=Number(0.1, 500), default=5, show_default=True, help="Records a second beside the story.")
 @click.option("--seed", type=click.IntRange(min=0), help="Play the same records again.")
 @click.option(
     "--data",

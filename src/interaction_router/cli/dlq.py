@@ -12,7 +12,7 @@ from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.letter_rows import letter_json, letter_row, show_letter
-from interaction_router.cli.moments import span_options
+from interaction_router.cli.moments import check_span, span_options
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.storage import data_option, login_name, page_options
 from interaction_router.domain.errors import FatalError
@@ -239,6 +239,7 @@ def _choice(invocation: Invocation, places: tuple[str, ...], given: dict[str, An
     """Return which letters are meant; a command that changes something wants to be told."""
     from interaction_router.application.letters import LetterFilter  # noqa: PLC0415 - `--help` needs no clients
 
+    check_span(given["from_ms"], given["until_ms"])
     prefix = f"{invocation.settings().namespace}."
     topics = [each if each.startswith((prefix, "gateways/")) else f"{prefix}{each}" for each in given["topics"]]
     wanted = LetterFilter(

@@ -47,7 +47,7 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> None:
     """Print what is wrong with the command line, and the help to ask for."""
     context = getattr(error, "ctx", None)
     hint = f"Try {context.command_path} --help." if isinstance(context, click.Context) else ""
-    cause = error.format_message()
+    cause = " ".join(error.format_message().split())  # click lists choices on lines of their own
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         cause = f"there is no option {error.option_name}; did you mean {error.possibilities[0]}?"
     if as_json:

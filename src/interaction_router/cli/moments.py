@@ -41,3 +41,9 @@ def span_options(function: Function) -> Function:
     function = click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only from before then.")(function)
     from_ = "Only from then on; a time, or PT2H ago."
     return click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help=from_)(function)
+
+
+def check_span(from_ms: int | None, until_ms: int | None) -> None:
+    """Raise a usage error for a span that has nothing in it."""
+    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        raise click.UsageError("--from has to be before --until")

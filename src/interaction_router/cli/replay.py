@@ -1,10 +1,11 @@
 """`replay`: what has happened once more, for a subscriber or for a router that is to take over."""
 
 import asyncio
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,12 +15,13 @@ from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.moments import span_options
 from interaction_router.cli.nouns import PROGRAM
+from interaction_router.cli.numbers import Number
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.replay_raw import raw_command
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from interaction_router.ports import Log
     from interaction_router.settings import Settings
 
+TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""Source: org.apache.kafka.common.internals.Topic."""
 CHOICES = ("from_ms", "until_ms", "tenant", "contact", "conversation", "partitions", "offsets")
 
 
@@ -41,7 +45,7 @@ def choice_options(function: Function) -> Function:
     """Give a command the options that choose updates."""
     options = (
         span_options,
-        click.option("--tenant", metavar="NAME", help="Only of this tenant."),
+        tenant_option("Only of this tenant.", required=False),
         click.option("--contact", metavar="ID", help="Only those that name this contact."),
         click.option("--conversation", metavar="ID", help="Only of this conversation."),
         partition_options(only="Only"),
@@ -55,7 +59,7 @@ def choice_options(function: Function) -> Function:
 @click.option("--to", metavar="TOPIC", help="The topic to write to, by its whole name.")
 @click.option("--create", is_flag=True, help="Make the topic where it is not there.")
 @choice_options
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="So many records a second at most.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="So many records a second at most.")
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -92,6 +96,8 @@ def updates(  # noqa: PLR0913 - a command takes its options
     """
     if (to is None) is (resume is None):
         raise click.UsageError("name the topic with --to, or go on with --resume FILE")
+    if to is not None and (TOPIC.fullmatch(to) is None or to in {".", ".."}):
+        raise click.UsageError(f"no topic can be called {to!r}: up to 249 of A-Z, a-z, 0-9, ., _ and -")
     if resume is not None and (create or state or any(chosen[name] not in {None, ()} for name in CHOICES)):
         raise click.UsageError("--resume goes on with what was asked for: only --rate and --yes go with it")
     request = Request(to, create, rate, state or Path(f"{to}.replay.json"), resume, yes, checked_ranges(chosen))
@@ -174,7 +180,7 @@ async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missi
     """Return a new replay; of one that was begun before and not ended, the file is still there."""
     from interaction_router.application.updates_replay import ReplayState, Selection, ranges_of  # noqa: PLC0415
 
-    if request.file.exists():
+    if _stands(request.file):
         cause = f"{request.file} is of a replay that has not ended."
         advice = (
             f"`{PROGRAM} replay updates --resume {shlex.quote(str(request.file))}` goes on with it; else remove it."
@@ -258,6 +264,13 @@ def _tell(
         invocation.output.note("nothing was written; --yes does it")
 
 
+def _stands(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # where the topic's name fills what a file's may have
+        raise _not_kept(path, error) from error
+
+
 def _kept(path: Path) -> "ReplayState":
     from interaction_router.application.updates_replay import read_state  # noqa: PLC0415 - `--help` needs no clients
 
@@ -278,8 +291,12 @@ def _keep(path: Path, state: "ReplayState") -> None:
         beside.write_bytes(state_json(state))
         beside.replace(path)
     except OSError as error:
-        cause = f"{path} cannot be written: {error.strerror}."
-        raise FatalError("replay_not_kept", cause, "Name another file with --state.") from error
+        raise _not_kept(path, error) from error
+
+
+def _not_kept(path: Path, error: OSError) -> FatalError:
+    cause = f"{path} cannot be written: {error.strerror}."
+    return FatalError("replay_not_kept", cause, "Name another file with --state.")
 
 
 noun.add_command(log_command)

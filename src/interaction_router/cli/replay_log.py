@@ -16,7 +16,7 @@ from interaction_router.cli.lines import what_happened
 from interaction_router.cli.moments import MOMENT
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 from interaction_router.domain.errors import FatalError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def target_options(function: Function) -> Function:
     help="How many it has: as many as this one (the default), or a multiple.",
 )
 @click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Replay only what was logged before then.")
-@click.option("--tenant", metavar="NAME", help="Replay only what is this tenant's.")
+@tenant_option("Replay only what is this tenant's.", required=False)
 @click.option("--contact", metavar="ID", help="Of the tenant, only this contact, and who had to do with it.")
 @click.option("--from", "from_ms", type=MOMENT, metavar="TIME", help="Compare only what was logged from then on.")
 @partition_options(only="Compare only")
@@ -210,7 +210,7 @@ def report(
     summary = {
         "dry_run": dry,
         "into": into,
-        "partitions": len(found.by_partition),
+        "partitions": replay.partitions,
         "records_read": found.read,
         "records_written": 0 if dry else found.written,
         "records_left_out": found.left_out,

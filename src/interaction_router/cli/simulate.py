@@ -12,6 +12,7 @@ import click
 
 from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.numbers import Number
 from interaction_router.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from interaction_router.settings import Settings
 
 _AGENTS_READ_S: Final = 1.0
-_SHARE: Final = click.FloatRange(0, 0.5)
+_SHARE: Final = Number(0, 0.5)
 
 
 @click.command("simulate", cls=RouterCommand, short_help="Send the load of simulated gateways to Kafka.")
-@click.option("--rate", type=click.FloatRange(0.1, 100_000), default=10, show_default=True, help="Records a second.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long; else on Ctrl-C.")
+@click.option("--rate", type=Number(0.1, 100_000), default=10, show_default=True, help="Records a second.")
+@click.option("--seconds", type=Number(min=0, min_open=True), help="Stop after so long; else on Ctrl-C.")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many records.")
 @click.option(
     "--seed", type=click.IntRange(min=0), help="The same parties, texts and order again; else another each time."

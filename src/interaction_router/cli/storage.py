@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ import click
 from interaction_router.cli.faults import DONE
 from interaction_router.cli.invocation import Function, Invocation
 from interaction_router.cli.lines import update_line
+from interaction_router.cli.numbers import Number
 from interaction_router.domain.errors import FatalError, RejectedError, RetryableError
-from interaction_router.domain.names import topic_name
+from interaction_router.domain.names import TENANT_PATTERN, TENANT_RULE, topic_name
 
 if TYPE_CHECKING:
     from interaction_router.application.queries import Queries
@@ -41,10 +43,22 @@ def data_option(function: Function) -> Function:
     return option(function)
 
 
-def tenant_option(*, required: bool) -> Callable[[Function], Function]:
+class TenantName(click.ParamType):
+    """A name that a tenant can have: of any other there is nothing to be found, and an empty one is a slip."""
+
+    name = "tenant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # click's
+        """Return the name as it is."""
+        name = str(value)
+        if re.fullmatch(TENANT_PATTERN, name) is None:
+            self.fail(f"{name!r} {TENANT_RULE}", param, ctx)
+        return name
+
+
+def tenant_option(text: str = "The tenant.", *, required: bool) -> Callable[[Function], Function]:
     """Give a command `--tenant`."""
-    text = "The tenant." if required else "The tenant; that of the conversation where not given."
-    return click.option("--tenant", metavar="NAME", required=required, help=text)
+    return click.option("--tenant", type=TenantName(), metavar="NAME", required=required, help=text)
 
 
 def command_options(function: Function) -> Function:
@@ -69,7 +83,7 @@ def wait_option(function: Function) -> Function:
     """Give a command that requests something `--wait`."""
     option = click.option(
         "--wait",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=5.0,
         show_default=True,
         metavar="SECONDS",

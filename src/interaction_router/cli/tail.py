@@ -11,7 +11,7 @@ import orjson
 from interaction_router.cli.app import RouterCommand
 from interaction_router.cli.invocation import Invocation, json_option
 from interaction_router.cli.lines import update_line
-from interaction_router.cli.storage import data_option
+from interaction_router.cli.storage import data_option, tenant_option
 
 if TYPE_CHECKING:
     from interaction_router.ports import Received
@@ -40,7 +40,7 @@ class Filter:
 
 @click.command("tail", cls=RouterCommand, short_help="Follow updates, or dead letters, as they come.")
 @click.argument("what", type=click.Choice(["updates", "dlq"]), default="updates")
-@click.option("--tenant", metavar="NAME", help="Only updates of this tenant.")
+@tenant_option("Only updates of this tenant.", required=False)
 @click.option("--contact", metavar="ID", help="Only updates that name this contact.")
 @click.option("--conversation", metavar="ID", help="Only updates of this conversation.")
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest that is kept, not with what comes now.")

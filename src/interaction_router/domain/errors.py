@@ -43,7 +43,7 @@ class FatalError(RouterError):
 
 
 class ConfigurationError(FatalError):
-    """The settings do not fit the server: somebody has to change either."""
+    """The settings do not fit the server, or lack what was asked for: somebody has to change either."""
 
 
 class RejectedError(RouterError):

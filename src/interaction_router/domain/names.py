@@ -1,6 +1,9 @@
-"""What topics are called."""
+"""What topics are called, and what tenants may be."""
 
 from typing import Final
+
+TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+TENANT_RULE: Final = "has to be 1 to 64 of a-z, 0-9, _ and -, the first a letter or digit"
 
 _INPUTS: Final = frozenset({"contacts.v1", "agents.v1", "commands.v1"})
 _INTERACTIONS: Final = "interactions."

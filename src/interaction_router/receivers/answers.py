@@ -1,6 +1,6 @@
 """What a request is answered, whatever serves it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,14 @@ def refusal(status: int, code: str, message: str, *, headers: Mapping[str, str] 
 
 
 NOT_FOUND: Final = refusal(404, "not_found", "there is no such gateway")
-NOT_ALLOWED: Final = refusal(405, "not_allowed", "the gateway does not take this method", headers={"Allow": "POST"})
+
+
+def not_allowed(methods: Iterable[str]) -> Answer:
+    """Return the answer to a request whose method is none of these."""
+    allowed = {"Allow": ", ".join(methods)}
+    return refusal(405, "not_allowed", "the gateway does not take this method", headers=allowed)
+
+
 TOO_SLOW: Final = refusal(408, "too_slow", "the body did not come in time")
 TOO_LARGE: Final = refusal(413, "too_large", "the request is too large")
 UNSUPPORTED: Final = refusal(415, "unsupported_media_type", "the gateway does not take bodies of this type")

@@ -28,6 +28,7 @@ from interaction_router.channels.kit import (
     UnreadableError,
     Vendor,
     Verdict,
+    with_topics,
 )
 from interaction_router.channels.proofs import bearer_or_basic
 from interaction_router.channels.vendors import JSON_GATEWAY, VENDORS
@@ -35,13 +36,13 @@ from interaction_router.domain.errors import RejectedError, RouterError
 from interaction_router.ports import Memory, RawRecord
 from interaction_router.receivers.answers import (
     FORBIDDEN,
-    NOT_ALLOWED,
     NOT_FOUND,
     TOO_LARGE,
     UNAUTHENTICATED,
     UNAVAILABLE,
     UNSUPPORTED,
     Answer,
+    not_allowed,
 )
 from interaction_router.receivers.calls import DAY_S, Calls, NotRecalledError
 from interaction_router.receivers.postponed import Postponed
@@ -107,8 +108,9 @@ class Gateways:
         if not credentials or (name not in VENDORS and name != JSON_GATEWAY):
             return NOT_FOUND
         vendor = VENDORS.get(name)
-        if head.method == "GET" and (vendor is None or not vendor.gets):
-            return NOT_ALLOWED
+        methods = ("POST",) if vendor is None or not vendor.gets else ("GET", "POST")
+        if head.method not in methods:
+            return not_allowed(methods)
         needs = (frozenset({"token"}),) if vendor is None else vendor.needs(head)
         if not any(group <= credentials.keys() for group in needs):
             return NOT_FOUND
@@ -168,8 +170,7 @@ class Gateways:
     async def _store(self, door: Door, request: Request, reading: Reading) -> None:
         """Store what was read, then the payload where some of it was not."""
         events, partyless = await self._calls.complete(f"{door.name}/{door.tenant}", reading.events)
-        known = [event for event in events if event.fields["channel"] in self._channels]
-        foreign = None if len(known) == len(events) else "its channel is not among the setting `channels`"
+        known, foreign = with_topics(events, self._channels)
         await self._delivery.deliver([_record(door.tenant, event, request.headers) for event in known])
         unread = reading.unread or partyless or foreign
         if unread is not None:

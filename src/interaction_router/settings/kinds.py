@@ -8,16 +8,21 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, StringConstraints
 
+from interaction_router.domain.names import TENANT_PATTERN
+
 ISO_8601_DURATION = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?!$)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
 )
 SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
 HIGHEST_PORT = 65_535
+SCHEMES = frozenset({"tel", "mailto", "sip", "sips", "wa"})
 REDIS_OPTIONS = frozenset({"db", "username", "password"})
 """What may stand behind the `?` of a URL: redis-py takes more, and ends with an error of its own where it is wrong."""
 SECONDS_A_MINUTE = 60
 SECONDS_AN_HOUR = 3_600
+SECONDS_A_UNIT = {"weeks": 604_800, "days": 86_400, "hours": SECONDS_AN_HOUR, "minutes": SECONDS_A_MINUTE, "seconds": 1}
+"""By the names of `ISO_8601_DURATION`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,15 @@ def parse_duration(value: object) -> timedelta:
         if SECONDS.fullmatch(text):
             return _span(float(text))
         if found := ISO_8601_DURATION.fullmatch(text):
-            return _span(timedelta(**{unit: float(amount) for unit, amount in found.groupdict(default="0").items()}))
+            amounts = {unit: float(amount) for unit, amount in found.groupdict(default="0").items()}
+            return _span(sum(SECONDS_A_UNIT[unit] * amount for unit, amount in amounts.items()))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         return _span(value)
     raise ValueError("must be seconds (600) or an ISO 8601 duration without months (PT10M)")
 
 
-def _span(value: float | timedelta) -> timedelta:
+def _span(seconds: float) -> timedelta:
     """Return a span that arithmetic with times of day can bear."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
     limit = timedelta(days=36_525)
     if not abs(seconds) <= limit.total_seconds():
         raise ValueError("must be at most a hundred years")
@@ -67,6 +72,12 @@ def format_duration(span: timedelta) -> str:
 
 def _optional_duration(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "off" else value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be more than 0 seconds")
+    return value
 
 
 def _whole(value: object) -> object:
@@ -93,6 +104,13 @@ def _region(value: str) -> str:
         advice = " (the United Kingdom is GB)" if region == "UK" else ""
         raise ValueError(f"must be a country with phone numbers, in ISO 3166-1 alpha-2, as ZA{advice}")
     return region
+
+
+def _channel(value: str) -> str:
+    """Refuse what no endpoint can begin with, `<channel>:<opaque>`, without being taken for another's."""
+    if value in SCHEMES:
+        raise ValueError(f"must not be {', '.join(sorted(SCHEMES))}: addresses of other channels begin so")
+    return value
 
 
 def _pattern(value: str) -> str:
@@ -172,14 +190,14 @@ def _redis_url(value: ServerUrl) -> ServerUrl:
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
 OptionalDuration: TypeAlias = Annotated[
-    Annotated[timedelta, BeforeValidator(parse_duration), Field(gt=timedelta(0))] | None,
+    Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)] | None,
     BeforeValidator(_optional_duration),
 ]
 Count: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Port: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=HIGHEST_PORT)]
 Namespace: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
-Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Channel: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$"), AfterValidator(_channel)]
+Tenant: TypeAlias = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 Address: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 AgentId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Pattern: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_pattern)]

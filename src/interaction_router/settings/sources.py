@@ -41,7 +41,7 @@ class Reading:
         shape = shape_of(name)
         if shape is None:
             self.refuse(name, place, "there is no such setting", suggest=True)
-        elif text and raw == "":
+        elif raw == "" and (text or shape == "secret"):  # what is compared with an empty secret may be forged
             self.refuse(name, place, "is empty: give a value, or leave it out")
         elif shape == "table" and not isinstance(raw, Mapping):
             example = spelled((*name, "<name>"), place)

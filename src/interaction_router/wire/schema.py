@@ -7,17 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import ErrorDetails
 
 from interaction_router.domain.errors import RejectedError
+from interaction_router.domain.names import TENANT_PATTERN, TENANT_RULE
 from interaction_router.wire.strict_json import JsonObject
 from interaction_router.wire.times import read_time
 
 _NO_CONTROL_CHARACTERS: Final = r"^\P{Cc}*$"
-_TENANT: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _REGION: Final = r"^(?:[A-Za-z]{2})?$"
 TEXT_LIMIT: Final = 512
 TIME_RULE: Final = "has to be an RFC 3339 time with an offset, from 1970 to 9999"
 
 Text = Annotated[str, StringConstraints(strict=True)]
-Tenant = Annotated[str, StringConstraints(strict=True, pattern=_TENANT)]
+Tenant = Annotated[str, StringConstraints(strict=True, pattern=TENANT_PATTERN)]
 Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TEXT_LIMIT, pattern=_NO_CONTROL_CHARACTERS)]
 IdOrNone = Annotated[str, StringConstraints(strict=True, max_length=TEXT_LIMIT, pattern=_NO_CONTROL_CHARACTERS)] | None
 Address = Annotated[str, StringConstraints(strict=True, max_length=TEXT_LIMIT, pattern=_NO_CONTROL_CHARACTERS)]
@@ -64,7 +64,7 @@ _RULES: Final[Mapping[str, str]] = {
 }
 _RULES_OF_PATTERNS: Final[Mapping[str, str]] = {
     _NO_CONTROL_CHARACTERS: "must not hold control characters",
-    _TENANT: "has to be 1 to 64 of a-z, 0-9, _ and -, the first a letter or digit",
+    TENANT_PATTERN: TENANT_RULE,
     _REGION: "has to be an ISO 3166-1 alpha-2 code",
 }
 _ADDRESS_FIELDS: Final = frozenset({"from", "to"})

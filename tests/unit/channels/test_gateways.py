@@ -204,6 +204,10 @@ async def test_a_method_that_the_vendor_does_not_use_is_not_allowed() -> None:
     async with a_stand() as stand:
         for vendor in ("postmark", "json", "mailgun"):
             assert (await stand.ask(vendor, asked({}))).status == 405
+        message = signed("kannel", asked({"id": "1", "from": "27821234567", "to": "12345", "text": "Hello"}))
+        answer = await stand.ask("kannel", replace(message, method="HEAD"))
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+        assert await stand.told("sms") == []
 
 
 @pytest.mark.parametrize("vendor", [*VENDORS, "json"])

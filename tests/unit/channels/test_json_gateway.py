@@ -82,10 +82,11 @@ def test_what_breaks_a_rule_is_told_with_code_and_field(body: bytes, expected: t
 
 def test_bad_items_of_a_list_do_not_keep_the_others_back() -> None:
     deep = b"[" * 40 + b"]" * 40
-    items = [orjson.dumps(ITEM), b'{"a":1,"a":1}', b"NaN", b'{"a":"\\ud800"}', b'{"a":' + deep + b"}", b"null"]
-    batch = read(b"[ " + b" , ".join([*items, orjson.dumps(ITEM)]) + b" ]")
+    long = b"1" * 5_000
+    items = [b'{"a":1,"a":1}', b"NaN", b'{"a":"\\ud800"}', b'{"a":' + deep + b"}", b'{"a":' + long + b"}", b"null"]
+    batch = read(b"[ " + b" , ".join([orjson.dumps(ITEM), *items, orjson.dumps(ITEM)]) + b" ]")
     malformed = ("malformed_json", None)
-    assert codes(batch) == [None, *[malformed] * 5, None]
+    assert codes(batch) == [None, *[malformed] * 6, None]
     assert batch.is_list
 
 
