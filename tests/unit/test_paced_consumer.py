@@ -4,12 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.consumer.fetcher import Fetcher, OffsetResetStrategy
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import NotLeaderForPartitionError
 from aiokafka.structs import TopicPartition
 
-from interaction_router.adapters.kafka.consumer import BUSY_WAIT_MS, REST_WAIT_MS, PacedFetcher
+from interaction_router.adapters.kafka.consumer import PACE_BYTES, PACE_MS, REST_WAIT_MS, PacedFetcher
 
 FIRST, SECOND = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -51,19 +51,34 @@ def at(assignment: Any, offset: int) -> None:
         assignment.state_value(place).seek(offset)
 
 
-def fetched(request: Any) -> tuple[int, set[int]]:
-    """Return how long the broker may hold the request, and the partitions it is for."""
-    return request._max_wait_ms, {partition for _, places in request._topics for partition, *_ in places}
+def fetched(request: Any) -> tuple[int, int, set[int]]:
+    """Return how long the broker may hold the request, the bytes that end that, and the partitions it is for."""
+    places = {partition for _, places in request._topics for partition, *_ in places}
+    return request._max_wait_ms, request._min_bytes, places
 
 
-async def test_a_fetch_for_all_is_held_long_and_one_that_leaves_some_out_is_not() -> None:
+async def test_a_fetch_that_leaves_some_out_is_not_held_long() -> None:
     made, assignment, _ = fetcher()
     at(assignment, 7)
     ((_, request),), *_ = made._get_actions_per_node(assignment)
-    assert fetched(request) == (REST_WAIT_MS, {0, 1})
+    assert fetched(request) == (REST_WAIT_MS, 1, {0, 1})
     made._records[FIRST] = SimpleNamespace(calculate_backoff=lambda: 0)
     ((_, request),), *_ = made._get_actions_per_node(assignment)
-    assert fetched(request) == (BUSY_WAIT_MS, {1})
+    assert fetched(request) == (PACE_MS, PACE_BYTES, {1})
+
+
+async def test_what_flows_comes_together_and_what_comes_behind_a_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, assignment, _ = fetcher()
+    at(assignment, 7)
+    for has_records, expected in ((True, (PACE_MS, PACE_BYTES)), (False, (REST_WAIT_MS, 1))):
+
+        async def answered(*_: object, answer: bool = has_records) -> bool:
+            return answer
+
+        monkeypatch.setattr(Fetcher, "_proc_fetch_request", answered)
+        assert await made._proc_fetch_request(assignment, 1, None) == has_records
+        ((_, request),), *_ = made._get_actions_per_node(assignment)
+        assert fetched(request) == (*expected, {0, 1})
 
 
 async def test_who_leads_is_asked_where_a_first_offset_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
