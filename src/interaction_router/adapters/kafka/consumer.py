@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 REST_WAIT_MS = 100
 """How long a broker may hold a fetch where nothing came last, and nothing waits to be taken; a record ends it."""
-PACE_MS = 20
+PACE_MS = 25
 """How long otherwise: what comes meanwhile comes together, at a fraction of the requests and batches."""
 PACE_BYTES = 64 * 1024
 """So much ends it sooner: under load no fetch waits."""
