@@ -150,24 +150,43 @@ async def _target(settings: "Settings", topics: "Log", request: Request) -> bool
     Raises:
         FatalError: it is the router's own, or is not there and is not to be made.
     """
+    assert request.to is not None, "there is no --resume"
+    if await _is_a_routers(settings, topics, request.to):
+        cause = f"{request.to} is a topic of a router's own."
+        raise FatalError("target_refused", cause, "Replay to a topic that nobody else writes to.")
+    missing = not await _is_there(topics, request.to)
+    if missing and not request.create:
+        cause = f"There is no topic {request.to}."
+        raise FatalError("target_missing", cause, "Name one that is there, or let --create make it.")
+    return missing
+
+
+async def _is_a_routers(settings: "Settings", topics: "Log", topic: str) -> bool:
+    """Tell whether a topic is of this router, of the one that its inputs are of, or of another that is there."""
     from interaction_router.application.handled import HANDLED  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.terms import streams  # noqa: PLC0415 - likewise
 
-    assert request.to is not None, "there is no --resume"
-    own = {name for each in (*streams(settings), HANDLED) for name in (each, f"{settings.namespace}.{each}")}
-    if request.to in own or request.to.startswith(f"{settings.namespace}.internal."):
-        cause = f"{request.to} is a topic of the router's own."
-        raise FatalError("target_refused", cause, "Replay to a topic that nobody else writes to.")
+    known = {*streams(settings), HANDLED}
+    if topic in known:  # embedded storage has no namespaces
+        return True
+    for dot in (at for at, character in enumerate(topic) if character == "."):
+        namespace, stream = topic[:dot], topic[dot + 1 :]
+        if stream in known or stream.startswith(("internal.", "interactions.")):
+            ours = namespace in {settings.namespace, settings.inputs_namespace}
+            if ours or await _is_there(topics, f"{namespace}.{LOG}"):
+                return True
+    return False
+
+
+async def _is_there(topics: "Log", topic: str) -> bool:
     try:
-        await topics.partitions(request.to)
+        await topics.partitions(topic)
     except FatalError as error:
         if error.code != "topic_missing":
             raise
-        if not request.create:
-            cause = f"There is no topic {request.to}."
-            raise FatalError("target_missing", cause, "Name one that is there, or let --create make it.") from error
-        return True
-    return False
+        return False
+    return True
 
 
 async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missing: bool) -> "ReplayState":
