@@ -1,7 +1,7 @@
 """`replay`: what has happened once more, for a subscriber or for a router that is to take over."""
 
 import asyncio
-import shlex
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ from interaction_router.cli.faults import DONE, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.moments import span_options
-from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
+from interaction_router.cli.replay_file import ReplayFile
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.replay_raw import raw_command
@@ -94,8 +94,9 @@ def updates(  # noqa: PLR0913 - a command takes its options
         raise click.UsageError("name the topic with --to, or go on with --resume FILE")
     if resume is not None and (create or state or any(chosen[name] not in {None, ()} for name in CHOICES)):
         raise click.UsageError("--resume goes on with what was asked for: only --rate and --yes go with it")
-    request = Request(to, create, rate, state or Path(f"{to}.replay.json"), resume, yes, checked_ranges(chosen))
-    return run_interruptible(lambda stop: _updates(invocation, request, stop))
+    with closing(ReplayFile(resume or state or Path(f"{to}.replay.json"))) as file:
+        request = Request(to, create, rate, file, resume is not None, yes, checked_ranges(chosen))
+        return run_interruptible(lambda stop: _updates(invocation, request, stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,10 @@ class Request:
     to: str | None
     create: bool
     rate: float | None
-    file: Path
-    resume: Path | None
+    file: ReplayFile
+    resume: bool
     yes: bool
     chosen: dict[str, Any]  # Any: click's options
-
-    @property
-    def state(self) -> Path:
-        """Where it is kept how far it is."""
-        return self.resume or self.file
 
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:
@@ -126,13 +122,13 @@ async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event
         replay = UpdatesReplay(log, topics, namespace=settings.namespace, observer=observer_of(settings))
         written: frozenset[tuple[int, int]] = frozenset()
         missing = False
-        if request.resume is not None:
-            state, written = await replay.resumed(_kept(request.resume))
+        if request.resume:
+            state, written = await replay.resumed(request.file.take() if request.yes else request.file.read())
         else:
             missing = await _target(settings, topics, request)
             state = await _begun(replay, log, request, missing=missing)
         forecast = await replay.forecast(state, written)
-        if request.resume is None and not forecast.records:
+        if not request.resume and not forecast.records:
             cause = "There is no update that the choice names."
             raise FatalError("range_empty", cause, "Look with `interaction-router tail --from-beginning --no-follow`.")
         if not request.yes:
@@ -193,12 +189,7 @@ async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missi
     """Return a new replay; of one that was begun before and not ended, the file is still there."""
     from interaction_router.application.updates_replay import ReplayState, Selection, ranges_of  # noqa: PLC0415
 
-    if request.file.exists():
-        cause = f"{request.file} is of a replay that has not ended."
-        advice = (
-            f"`{PROGRAM} replay updates --resume {shlex.quote(str(request.file))}` goes on with it; else remove it."
-        )
-        raise FatalError("replay_unfinished", cause, advice)
+    request.file.refuse_unfinished()
     chosen = request.chosen
     narrowed = {name: chosen[name] for name in ("partitions", "offsets", "from_ms", "conversation")}
     ranges = await ranges_of(log, **narrowed)
@@ -232,10 +223,11 @@ async def _run(
     progress = Progress("updates", left)
 
     def save(state: "ReplayState", count: int) -> None:
-        _keep(request.state, state)
+        request.file.keep(state)
         progress.advance(count)
 
-    _keep(request.state, state)
+    if not request.resume:
+        request.file.begin(state)
     try:
         state = await replay.run(state, Pace(request.rate, stop), written=written, save=save)
     finally:
@@ -243,10 +235,9 @@ async def _run(
     summary = {"to": state.to, "replay": state.replay, "written": progress.done, "left": left - progress.done}
     invocation.output.record(summary)
     if progress.done < left:
-        resume = shlex.quote(str(request.state))
-        invocation.output.note(f"interrupted; to go on: {PROGRAM} replay updates --resume {resume} --yes")
+        invocation.output.note(f"interrupted; to go on: {request.file.command} --yes")
         return INTERRUPTED
-    request.state.unlink(missing_ok=True)
+    request.file.remove()
     return DONE
 
 
@@ -275,30 +266,6 @@ def _tell(
     )
     if not invocation.as_json:
         invocation.output.note("nothing was written; --yes does it")
-
-
-def _kept(path: Path) -> "ReplayState":
-    from interaction_router.application.updates_replay import read_state  # noqa: PLC0415 - `--help` needs no clients
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        cause = f"{path} cannot be read: {error.strerror}."
-        raise FatalError("replay_missing", cause, "A replay that has ended has removed its file.") from error
-    return read_state(text)
-
-
-def _keep(path: Path, state: "ReplayState") -> None:
-    """Write the file anew beside it and put it in its place: it is whole at every moment."""
-    from interaction_router.application.updates_replay import state_json  # noqa: PLC0415 - as above
-
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        beside.write_bytes(state_json(state))
-        beside.replace(path)
-    except OSError as error:
-        cause = f"{path} cannot be written: {error.strerror}."
-        raise FatalError("replay_not_kept", cause, "Name another file with --state.") from error
 
 
 noun.add_command(log_command)
