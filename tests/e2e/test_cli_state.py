@@ -166,9 +166,9 @@ def test_a_rebuild_that_was_broken_off_is_gone_on_with(fed: Program) -> None:
     before = behind_the_back(fed, all_rows)
 
     async def break_off(state: State) -> None:
-        await state.upkeep.suspend(0)
         strange = Writes(puts={RowKey("contact:acme/strange"): b"{}", RowKey("head", "lineage"): b"another"})
         await state.tables.apply(shadow_of(0), after=-1, applied=3, writes=strange)
+        await state.upkeep.suspend(0, shadow_applied=3)
 
     behind_the_back(fed, break_off)
     (plan,) = fed("state", "rebuild", "--partition", "0", "--json").json["partitions"]
