@@ -1,7 +1,7 @@
 """`state` on embedded storage: what differs is named, and tables are made anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import STATE, UPDATES
 from interaction_router.bootstrap.state import State, opened_state
+from interaction_router.cli import state as state_commands
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Outgoing, Writes, shadow_of
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms
@@ -177,6 +178,55 @@ def test_a_rebuild_that_was_broken_off_is_gone_on_with(fed: Program) -> None:
     assert ("tables_unusable", 0) in {(each["what"], each["partition"]) for each in unusable}
     assert fed("state", "rebuild", "--partition", "0", "--yes").code == 0
     assert behind_the_back(fed, all_rows) == before
+
+
+class StopsLater(asyncio.Event):
+    """Is set once somebody has looked so often."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def is_set(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+def interrupt_later(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    def run_interrupted(work: Callable[[asyncio.Event], Coroutine[None, None, Answer]]) -> Answer:
+        return asyncio.run(work(StopsLater(looks)))
+
+    monkeypatch.setattr(state_commands, "run_interruptible", run_interrupted)
+
+
+@pytest.mark.parametrize("looks", range(5))
+def test_an_interrupted_rebuild_leaves_every_partition_in_use(
+    fed: Program, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    before = behind_the_back(fed, all_rows)
+    with monkeypatch.context() as interrupted:
+        interrupt_later(interrupted, looks)
+        ran = fed("state", "rebuild", "--yes")
+    assert (ran.code, "interrupted; to go on: interaction-router state rebuild --partition" in ran.err) == (130, True)
+    assert behind_the_back(fed, all_rows) == before
+    _, _, command = ran.err.strip().partition("to go on: interaction-router ")
+    assert fed(*command.split()).code == 0
+    assert fed("state", "verify").code == 0
+
+
+@pytest.mark.parametrize("looks", range(2 * PARTITIONS))
+def test_an_interrupted_import_leaves_each_partition_empty_or_whole(
+    fed: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, looks: int
+) -> None:
+    before = behind_the_back(fed, all_rows)
+    fed("state", "export", "--out", str(tmp_path / "copy.jsonl"))
+    behind_the_back(fed, empty)
+    with monkeypatch.context() as interrupted:
+        interrupt_later(interrupted, looks)
+        ran = fed("state", "import", str(tmp_path / "copy.jsonl"), "--yes", "--json")
+    put_in = max(looks - PARTITIONS, 0)
+    assert (ran.code, len(ran.json["partitions"])) == (130, put_in)
+    assert behind_the_back(fed, all_rows) == [*before[:put_in], *[{"applied": -1}] * (PARTITIONS - put_in)]
 
 
 def test_tables_of_another_log_are_told_and_rebuilt(fed: Program) -> None:

@@ -180,6 +180,30 @@ async def test_of_two_rebuilds_at_once_one_gives_up_and_the_partition_stays_in_u
         assert [each["seq"] for each in await at.updates()] == [1, 2, 3]
 
 
+async def test_who_is_told_breaks_nothing_off_once_the_partition_is_suspended() -> None:
+    async with bench() as at:
+        await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
+        folded: list[int] = []
+
+        class Late(Unobserved):
+            """More is decided before the suspension, and folded behind it."""
+
+            async def reached(self, gap: Gap, at_what: int | str) -> None:
+                del at_what
+                if gap == "rebuild_folded":
+                    await at.feed(sms("2", "+27821234567"), sms("3", "+27821234567"))
+                    folded.append((await at.tables.load(shadow_of(at.home), ())).applied)
+
+        def told(_: int) -> None:
+            if folded:
+                raise AssertionError
+
+        rebuilder = Rebuilder(at.log, at.tables, at.upkeep, lineage=at.views.lineage, observer=Late())
+        assert await rebuilder.rebuild(at.home, told) > folded[0]
+        await catch_up(at.log, at.tables, at.views, at.home)
+        assert await at.differences() == []
+
+
 async def test_tables_that_move_while_they_are_looked_at_are_not_ahead() -> None:
     async with bench() as at:
         await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ import orjson
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.collecting import collect_rarely
-from interaction_router.cli.faults import DONE, FOUND_A_FAULT
+from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
+from interaction_router.cli.interrupting import StopSeen, run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
+from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Steps
 from interaction_router.cli.storage import data_option
 from interaction_router.domain.errors import FatalError, RetryableError
@@ -120,25 +123,32 @@ def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: 
     """Make tables anew from the outcomes, beside those that stand, and put them in place all at once.
 
     Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
-    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
+    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with. Ctrl-C ends
+    it where no partition is waiting.
     """
     with Steps() as steps:
-        plans = asyncio.run(_rebuild(invocation, partitions, steps, from_start=from_start, yes=yes))
+        plans, left = run_interruptible(
+            lambda stop: _rebuild(invocation, partitions, steps, stop, from_start=from_start, yes=yes)
+        )
     rows = [_plan(plan, after) for plan, after in plans]
     if invocation.as_json:
         invocation.output.document({"dry_run": not yes, "partitions": rows})
-        return DONE
-    invocation.output.table(rows, PLANS)
-    if yes:
-        invocation.output.note(f"{len(rows)} partitions rebuilt; see `interaction-router state verify`")
     else:
-        invocation.output.note("nothing was changed; add --yes to do it")
+        invocation.output.table(rows, PLANS, empty="nothing was changed")
+    if left:
+        again = "".join(f" --partition {partition}" for partition in left)
+        invocation.output.note(f"interrupted; to go on: {PROGRAM} state rebuild{again} --yes")
+        return INTERRUPTED
+    if not invocation.as_json:
+        rebuilt = f"{len(rows)} partitions rebuilt; see `{PROGRAM} state verify`"
+        invocation.output.note(rebuilt if yes else "nothing was changed; add --yes to do it")
     return DONE
 
 
 async def _rebuild(
-    invocation: Invocation, partitions: Sequence[int], steps: Steps, *, from_start: bool, yes: bool
-) -> "list[tuple[Rebuilding, int | None]]":
+    invocation: Invocation, partitions: Sequence[int], steps: Steps, stop: asyncio.Event, *, from_start: bool, yes: bool
+) -> "tuple[list[tuple[Rebuilding, int | None]], list[int]]":
+    """Return the plans with what came of them, and the partitions that are left where somebody interrupts."""
     from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
@@ -152,14 +162,15 @@ async def _rebuild(
         )
         plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
         if not yes:
-            return plans
+            return plans, []
         done: list[tuple[Rebuilding, int | None]] = []
-        for plan, _ in plans:
-            told = partial(_tell, steps, plan.partition, up_to=plan.up_to)
-            done.append((plan, await rebuilder.rebuild(plan.partition, told)))
-        for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
+        with suppress(StopSeen):
+            for plan, _ in plans:
+                told = partial(_tell, steps, plan.partition, up_to=plan.up_to, stop=stop)
+                done.append((plan, await rebuilder.rebuild(plan.partition, told)))
+        for plan, _ in done:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
-        return done
+        return done, [plan.partition for plan, _ in plans[len(done) :]]
 
 
 @noun.command()
@@ -276,11 +287,15 @@ def _save(file: IO[bytes], out: Path) -> None:
 @click.pass_obj
 def import_(invocation: Invocation, *, file: Path, yes: bool) -> int:
     """Put tables that `state export` has written into empty ones of the same log, each partition all at once."""
-    rows = asyncio.run(_import(invocation, file, yes=yes))
+    rows, whole = run_interruptible(lambda stop: _import(invocation, file, stop, yes=yes))
     if invocation.as_json:
         invocation.output.document({"dry_run": not yes, "partitions": rows})
     else:
         invocation.output.table(rows, {"partition": "partition", "applied": "applied", "lines": "lines"})
+    if not whole:
+        invocation.output.note(f"interrupted; `{PROGRAM} state rebuild` makes the other partitions")
+        return INTERRUPTED
+    if not invocation.as_json:
         invocation.output.note("done" if yes else "nothing was changed; add --yes to do it")
     return DONE
 
@@ -292,7 +307,10 @@ def _opened(file: Path) -> IO[bytes]:
         raise FatalError("file_unreadable", f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
 
 
-async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
+async def _import(
+    invocation: Invocation, file: Path, stop: asyncio.Event, *, yes: bool
+) -> tuple[list[dict[str, object]], bool]:
+    """Return what was put in, and whether that is all: somebody may interrupt between two partitions."""
     from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.rowlines import OTHER_FILE, read_lines  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
@@ -306,14 +324,18 @@ async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict
                 with _opened(file) as source:
                     lines = read_lines(source)
                     for first in lines:
+                        if stop.is_set():
+                            return [] if dry else done, False
                         count = await copies.put(first, lines, dry=dry)
                         done.append({"partition": first["partition"], "applied": first["applied"], "lines": count})
             if not done:
                 raise FatalError("copy_unreadable", f"There is no copy in {file}.", OTHER_FILE)
-    return done
+    return done, True
 
 
-def _tell(steps: Steps, partition: int, at: int, up_to: int) -> None:
+def _tell(steps: Steps, partition: int, at: int, up_to: int, *, stop: asyncio.Event | None = None) -> None:
+    if stop is not None and stop.is_set():
+        raise StopSeen
     steps.tell(f"outcomes of partition {partition}", at + 1, max(at, up_to) + 1)
 
 
