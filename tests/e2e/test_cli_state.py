@@ -1,8 +1,12 @@
 """`state` on embedded storage: what differs is named, and tables are made anew."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import orjson
@@ -14,6 +18,7 @@ from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import STATE, UPDATES
 from interaction_router.bootstrap.state import State, opened_state
 from interaction_router.cli import state as state_commands
+from interaction_router.cli import state_copies
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Outgoing, Writes, shadow_of
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms
@@ -192,11 +197,11 @@ class StopsLater(asyncio.Event):
         return self._looks < 0
 
 
-def interrupt_later(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+def interrupt_later(monkeypatch: pytest.MonkeyPatch, commands: ModuleType, looks: int) -> None:
     def run_interrupted(work: Callable[[asyncio.Event], Coroutine[None, None, Answer]]) -> Answer:
         return asyncio.run(work(StopsLater(looks)))
 
-    monkeypatch.setattr(state_commands, "run_interruptible", run_interrupted)
+    monkeypatch.setattr(commands, "run_interruptible", run_interrupted)
 
 
 @pytest.mark.parametrize("looks", range(5))
@@ -205,7 +210,7 @@ def test_an_interrupted_rebuild_leaves_every_partition_in_use(
 ) -> None:
     before = behind_the_back(fed, all_rows)
     with monkeypatch.context() as interrupted:
-        interrupt_later(interrupted, looks)
+        interrupt_later(interrupted, state_commands, looks)
         ran = fed("state", "rebuild", "--yes")
     assert (ran.code, "interrupted; to go on: interaction-router state rebuild --partition" in ran.err) == (130, True)
     assert behind_the_back(fed, all_rows) == before
@@ -222,7 +227,7 @@ def test_an_interrupted_import_leaves_each_partition_empty_or_whole(
     fed("state", "export", "--out", str(tmp_path / "copy.jsonl"))
     behind_the_back(fed, empty)
     with monkeypatch.context() as interrupted:
-        interrupt_later(interrupted, looks)
+        interrupt_later(interrupted, state_copies, looks)
         ran = fed("state", "import", str(tmp_path / "copy.jsonl"), "--yes", "--json")
     put_in = max(looks - PARTITIONS, 0)
     assert (ran.code, len(ran.json["partitions"])) == (130, put_in)
@@ -291,6 +296,34 @@ def test_a_copy_of_the_tables_goes_into_empty_ones_of_the_same_log(fed: Program,
     assert fed("state", "verify").code == 0
     fed.feed(sms("later", "+27821234561"))
     assert fed("state", "verify").code == 0
+
+
+def test_a_copy_goes_through_pipes(fed: Program, tmp_path: Path) -> None:
+    """What is no file of one's own is written to, and never replaced by one."""
+    before = behind_the_back(fed, all_rows)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(pipe.read_bytes)
+        assert fed("state", "export", "--out", str(pipe)).code == 0
+        copy = written.result()
+        assert copy == fed("state", "export").out.encode()
+        behind_the_back(fed, empty)
+        threads.submit(pipe.write_bytes, copy)
+        assert fed("state", "import", str(pipe), "--yes").code == 0
+    assert (pipe.is_fifo(), {*tmp_path.iterdir()}) == (True, {fed.data, pipe})
+    assert behind_the_back(fed, all_rows) == before
+
+
+def test_half_a_copy_is_not_left_behind(fed: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_copies, "copyfileobj", fails)
+    (tmp_path / "copies").mkdir()
+    ran = fed("state", "export", "--out", str(tmp_path / "copies" / "copy.jsonl"))
+    assert (ran.code, ran.err.split()[1]) == (1, "file_unwritable:")
+    assert list((tmp_path / "copies").iterdir()) == []
 
 
 def test_only_what_is_asked_for_is_written_out(fed: Program) -> None:
