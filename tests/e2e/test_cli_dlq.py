@@ -222,3 +222,15 @@ def test_letters_have_to_be_chosen(refused: Program) -> None:
         assert refused("dlq", command, "0@0", "--code", "schema_invalid").code == 2
     assert refused("dlq", "redrive", "--all", "--value", "-").code == 2
     assert refused("dlq", "list", "--from", "yesterday").code == 2
+    for words in (("list",), ("list", "--counts"), ("redrive", "--yes"), ("discard", "--yes")):
+        ran = refused("dlq", *words, "--from", "PT1H", "--until", "PT2H")
+        assert (ran.code, "--from has to be before --until" in ran.err) == (2, True)
+
+
+def test_no_letters_at_all_are_told_from_none_of_a_choice(program: Program) -> None:
+    program.feed(sms("1", ANN))
+    assert program("dlq", "list").err == "no dead letters\n"
+    program.feed(sms("2", ANN, status="lost"))
+    for choice in (("--topic", "sms"), ("--code", "schema_invalidd"), ("--from", "2099-01-01T00:00:00Z", "--counts")):
+        ran = program("dlq", "list", *choice)
+        assert (ran.code, ran.err) == (0, "no dead letters that the choice names; `dlq list --counts` has all others\n")

@@ -12,7 +12,7 @@ from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.letter_rows import letter_json, letter_row, show_letter
-from interaction_router.cli.moments import span_options
+from interaction_router.cli.moments import check_span, span_options
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.storage import data_option, login_name, page_options
 from interaction_router.domain.errors import FatalError
@@ -35,6 +35,8 @@ COLUMNS: Final = {
     "handled": "handled",
 }
 COUNT_COLUMNS: Final = {"letters": "letters", "code": "code", "stage": "stage", "topic": "topic"}
+NONE: Final = "no dead letters"
+NONE_CHOSEN: Final = f"{NONE} that the choice names; `dlq list --counts` has all others"
 EXAMPLES: Final = 5
 """So many letters are named of those that would be redriven."""
 
@@ -83,6 +85,7 @@ def list_(
 ) -> None:
     """List dead letters, the newest first."""
     from interaction_router.application import redriving  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.letters import LetterFilter  # noqa: PLC0415 - likewise
 
     choice = _choice(invocation, (), given)
 
@@ -92,8 +95,9 @@ def list_(
         return letters if everything else redriving.unhandled(letters, work.handled), work.handled
 
     letters, handled = asyncio.run(_with_letters(invocation, look))
+    empty = NONE if choice.wanted == LetterFilter() else NONE_CHOSEN
     if counts:
-        invocation.output.table(redriving.counts(letters), COUNT_COLUMNS, empty="no dead letters")
+        invocation.output.table(redriving.counts(letters), COUNT_COLUMNS, empty=empty)
         return
     letters.sort(key=_newest_first)
     if after is not None:
@@ -103,7 +107,7 @@ def list_(
     if invocation.as_json:
         invocation.output.document([letter_json(each, handled.of(each.name)) for each in shown])
     else:
-        invocation.output.table(rows, COLUMNS, empty="no dead letters")
+        invocation.output.table(rows, COLUMNS, empty=empty)
     if len(letters) > limit:
         invocation.output.note(f"{len(letters) - limit} more: --after {shown[-1].short_place}")
 
@@ -239,6 +243,7 @@ def _choice(invocation: Invocation, places: tuple[str, ...], given: dict[str, An
     """Return which letters are meant; a command that changes something wants to be told."""
     from interaction_router.application.letters import LetterFilter  # noqa: PLC0415 - `--help` needs no clients
 
+    check_span(given["from_ms"], given["until_ms"])
     prefix = f"{invocation.settings().namespace}."
     topics = [each if each.startswith((prefix, "gateways/")) else f"{prefix}{each}" for each in given["topics"]]
     wanted = LetterFilter(

@@ -36,6 +36,13 @@ class Moment(click.ParamType):
 MOMENT = Moment()
 
 
+def check_span(from_ms: int | None, until_ms: int | None) -> None:
+    """Raise a usage error for a span that has nothing in it."""
+    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        message = "--from has to be before --until"
+        raise click.UsageError(message)
+
+
 def span_options(function: Function) -> Function:
     """Give a command `--from` and `--until`."""
     function = click.option("--until", "until_ms", type=MOMENT, metavar="TIME", help="Only from before then.")(function)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from interaction_router.cli.invocation import Function
+from interaction_router.cli.moments import check_span
 from interaction_router.domain.errors import FatalError
 
 
@@ -26,9 +27,8 @@ def checked_ranges(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's op
     Raises:
         UsageError: a range that has nothing in it, or offsets of no one partition.
     """
-    from_ms, until_ms, text = chosen["from_ms"], chosen["until_ms"], chosen["offsets"]
-    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
-        raise click.UsageError("--from has to be before --until")
+    check_span(chosen["from_ms"], chosen["until_ms"])
+    text = chosen["offsets"]
     if text is None:
         return chosen
     first, colon, end = text.partition(":")
