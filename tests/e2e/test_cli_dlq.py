@@ -1,11 +1,14 @@
 """`dlq` on embedded storage: letters listed, shown, sent back once, and put away."""
 
+import os
 import stat
+import sys
 from pathlib import Path
 
 import orjson
 import pytest
 
+from interaction_router.application import redriving
 from interaction_router.application.handled import HANDLED
 from tests.e2e.embedded import Program, saved, sms
 
@@ -170,6 +173,20 @@ def test_many_go_in_the_order_in_which_they_came(program: Program) -> None:
     assert again.code == 1
     assert "nothing_chosen" in again.err
     assert "5 that it names were handled before" in again.err
+
+
+def test_a_redrive_whose_reader_is_gone_says_what_is_left(refused: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `| head -1`: the letters of the batch are sent, the others are not, and that is no success."""
+    monkeypatch.setattr(redriving, "BATCH", 1)
+    reads, writes = os.pipe()
+    os.close(reads)
+    with monkeypatch.context() as piped, open(writes, "w", encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+        piped.setattr(sys, "stdout", pipe)
+        ran = refused("dlq", "redrive", "--all", "--yes")
+    assert (ran.code, ran.err.splitlines()) == (
+        130,
+        ["1 letter redriven", "interrupted, 2 left: the same command again goes on with them"],
+    )
 
 
 def test_a_letter_that_stands_there_twice_is_one(refused: Program) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_a_changed_a_missing_and_an_extra_row_are_named(fed: Program) -> None:
     assert "Secret" in fed("state", "verify", "--values").out
     assert fed("state", "rebuild", "--yes").code == 0
     assert fed("state", "verify").code == 0
+
+
+def test_what_is_found_is_the_same_whoever_reads_it(fed: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind_the_back(fed, empty)
+    for as_json in ((), ("--json",)):
+        reads, writes = os.pipe()
+        os.close(reads)
+        with monkeypatch.context() as piped, open(writes, "w", encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+            piped.setattr(sys, "stdout", pipe)
+            assert fed("state", "verify", *as_json).code == 1
 
 
 def test_scores_are_compared(fed: Program) -> None:

@@ -326,7 +326,10 @@ async def _redrive(
             for each in batch:
                 before = " (an earlier run had sent it)" if each.found else ""
                 fields = {"place": each.letter.short_place, "to": each.to, "sent_before": each.found}
-                invocation.output.line(f"{each.letter.short_place} → {each.to}{before}", fields)
+                try:
+                    invocation.output.line(f"{each.letter.short_place} → {each.to}{before}", fields)
+                except BrokenPipeError:
+                    stop.set()  # who has read along is gone
             progress.advance(len(batch))
             if stop.is_set():
                 break
