@@ -76,9 +76,10 @@ async def standing_of(settings: Settings) -> Standing:
         missing = {each.stream for each in await topics.diff(plans) if each.kind == "missing"}
     if len(missing) == len(plans):
         return "free"
-    last = {each.stream for each in plans} - WRITTEN
+    if not {each.stream for each in plans} - WRITTEN <= missing:
+        return "taken"
     members = await members_of(client_options(settings.kafka), [f"{settings.namespace}-{role}" for role in ROLES])
-    return "unfinished" if last <= missing and not any(members.values()) else "taken"
+    return "taken" if any(members.values()) else "unfinished"
 
 
 async def remove_unfinished(settings: Settings) -> None:
