@@ -166,6 +166,30 @@ def test_emptied_tables_are_seen_and_come_back_the_same(fed: Program) -> None:
     assert fed("state", "verify").code == 0
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("conversations", "list", "--tenant", "acme"),
+        ("conversations", "show", "0c3b3bff-0000-8000-8000-000000000000"),
+        ("contacts", "list", "--tenant", "acme"),
+        ("contacts", "show", "c1", "--tenant", "acme"),
+        ("contacts", "find", "+27821234567", "--tenant", "acme"),
+    ],
+)
+def test_emptied_tables_do_not_answer_that_there_is_nothing(fed: Program, question: tuple[str, ...]) -> None:
+    behind_the_back(fed, empty)
+    ran = fed(*question)
+    assert (ran.code, ran.out, ran.err.split()[1]) == (69, "", "tables_emptied:")
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert "tables_emptied" not in fed(*question).err
+
+
+def test_tables_that_never_had_anything_are_not_emptied(program: Program) -> None:
+    program.feed()
+    assert program("state", "rebuild", "--yes").code == 0  # leaves its fences behind
+    assert program("contacts", "list", "--tenant", "acme").err == "no contacts\n"
+
+
 def test_a_rebuild_of_one_partition_leaves_the_others(fed: Program) -> None:
     async def damage(state: State) -> None:
         for partition in range(PARTITIONS):
