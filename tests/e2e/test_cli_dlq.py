@@ -159,7 +159,9 @@ def test_what_was_edited_is_taken(refused: Program, tmp_path: Path, monkeypatch:
     edit = ("dlq", "redrive", place, "--edit", "--yes")
     assert refused(*edit, env={"EDITOR": str(editor)}).code == 0
     assert b"received" in (refused.records(SMS)[2][1].value or b"")
-    assert "not_edited" in refused(*edit, "--again", env={"EDITOR": "true"}).err
+    for unchanged in ("true", "false", "/nonexistent"):
+        ran = refused(*edit, "--again", env={"EDITOR": unchanged})
+        assert (ran.code, ran.err.split()[1]) == (1, "not_edited:")
     assert refused("dlq", "redrive", place, "--edit").code == 2
 
 

@@ -367,7 +367,11 @@ def _would(invocation: Invocation, deed: str, letters: "Sequence[Letter]", hopel
 def _edited(invocation: Invocation, value: bytes) -> bytes:
     """Return what a person makes of the bytes in an editor."""
     editor = invocation.env.get("VISUAL") or invocation.env.get("EDITOR")
-    edited = click.edit(value, editor=editor, extension=".json", require_save=False)
+    try:
+        edited = click.edit(value, editor=editor, extension=".json", require_save=False)
+    except click.ClickException as error:
+        cause = f"The editor did not end well ({error.format_message()}); nothing was sent."
+        raise FatalError("not_edited", cause, "Name another with EDITOR.") from error
     if edited is None or edited == value:
         raise FatalError("not_edited", "The editor left the bytes as they were; nothing was sent.", "")
     return edited
