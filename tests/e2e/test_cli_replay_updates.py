@@ -157,6 +157,12 @@ def test_a_replay_is_gone_on_with_by_one_run_at_a_time(tmp_path: Path) -> None:
         assert next_one.take() == further
 
 
+def test_a_file_that_cannot_be_kept_is_told(busy: Program) -> None:
+    for file in ("nowhere/x.json", "x" * 300):
+        ran = busy("replay", "updates", "--to", TO, "--create", "--yes", "--state", file)
+        assert (ran.code, ran.err.split()[1]) == (1, "replay_not_kept:")
+
+
 def test_wrong_words_are_told(busy: Program) -> None:
     for words in (
         [],

@@ -32,8 +32,16 @@ class ReplayFile:
         return f"{PROGRAM} replay updates --resume {shlex.quote(str(self._path))}"
 
     def refuse_unfinished(self) -> None:
-        """Raise `replay_unfinished` where there is a file: a replay that has ended has removed its own."""
-        if self._path.exists():
+        """Raise `replay_unfinished` where there is a file: a replay that has ended has removed its own.
+
+        Raises:
+            FatalError: likewise; `replay_not_kept`: its folder cannot be looked into.
+        """
+        try:
+            there = self._path.exists()
+        except OSError as error:
+            raise self._not_kept(error) from error
+        if there:
             raise self._unfinished()
 
     def read(self) -> "ReplayState":
