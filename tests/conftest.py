@@ -1,5 +1,6 @@
 """Fixtures for every test: the real servers, one of each for the whole run, and names that do not meet."""
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import TypeVar
@@ -8,6 +9,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from interaction_router.telemetry import _QUIET
 from tests.servers import Broker, MissingServerError, RedisServer
 
 Server = TypeVar("Server", Broker, RedisServer)
@@ -25,6 +27,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in _MARKERS:
                 item.add_marker(_MARKERS[fixture])
+
+
+@pytest.fixture
+def log_of_its_own() -> Iterator[None]:
+    """Let a test log as a process does, and leave nothing of it to those behind it."""
+    loggers = [logging.getLogger(name) for name in ("", *_QUIET)]
+    handlers, levels = loggers[0].handlers[:], [each.level for each in loggers]
+    loggers[0].handlers.clear()  # they would else be closed
+    try:
+        yield
+    finally:
+        loggers[0].handlers[:] = handlers
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -247,8 +247,12 @@ class Upkeep(Protocol):
         """Return the scores of members (set and member) together with `applied`, all of one moment."""
         ...
 
-    async def suspend(self, partition: int) -> None:
-        """Let nobody load or apply until `flip`: `RetryableError`, for them. `peek` and `scored` go on as before."""
+    async def suspend(self, partition: int, *, shadow_applied: int) -> None:
+        """Let nobody load or apply until `flip`: `RetryableError`, for them. `peek` and `scored` go on as before.
+
+        Raises:
+            FatalError: its shadow is not there, or not so far: somebody else is at it; nothing has changed.
+        """
         ...
 
     async def flip(self, partition: int) -> None:

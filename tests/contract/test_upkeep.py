@@ -80,7 +80,8 @@ async def test_scores_come_back_in_the_order_asked_for(kept: Kept) -> None:
 
 async def test_a_suspended_partition_is_neither_loaded_nor_written(kept: Kept) -> None:
     await kept.tables.apply(0, after=-1, applied=4, writes=Writes(puts={ONE: b"1"}, scores={MEMBER: 1.0}))
-    await kept.upkeep.suspend(0)
+    await kept.tables.apply(shadow_of(0), after=-1, applied=3, writes=Writes())
+    await kept.upkeep.suspend(0, shadow_applied=3)
     for call in (
         kept.tables.load(0, [ONE]),
         kept.tables.apply(0, after=4, applied=5, writes=Writes(puts={ONE: b"2"})),
@@ -99,7 +100,7 @@ async def test_a_flip_puts_the_shadow_in_place_and_nothing_else(kept: Kept) -> N
     await kept.tables.apply(0, after=-1, applied=9, writes=old)
     await kept.tables.apply(1, after=-1, applied=9, writes=old)
     await kept.tables.apply(shadow_of(0), after=-1, applied=4, writes=new)
-    await kept.upkeep.suspend(0)
+    await kept.upkeep.suspend(0, shadow_applied=4)
     await kept.upkeep.flip(0)
     loaded = await kept.tables.load(0, [ONE, OTHER], ["interactions:x"])
     assert (loaded.applied, loaded.rows, loaded.buckets) == (4, [b"new", None], [{"second": b"new"}])
@@ -118,7 +119,7 @@ async def test_a_partition_that_is_being_filled_is_flipped_like_any_other(kept: 
     with pytest.raises(RetryableError, match="tables_restoring"):
         await kept.upkeep.scores(0, [MEMBER])
     await kept.tables.apply(shadow_of(0), after=-1, applied=4, writes=Writes(puts={OTHER: b"new"}))
-    await kept.upkeep.suspend(0)
+    await kept.upkeep.suspend(0, shadow_applied=4)
     for call in (
         kept.tables.restore(0, after=begun, then=41, writes=Writes(puts={ONE: b"late"})),
         kept.tables.empty(0, after=begun),
@@ -136,17 +137,29 @@ async def test_a_flip_needs_a_suspended_partition_and_a_shadow(kept: Kept) -> No
     with pytest.raises(FatalError, match="tables_standing"):
         await kept.upkeep.flip(0)
     assert (await kept.tables.load(0, [ONE])).rows == [b"old"]
+    await kept.upkeep.suspend(0, shadow_applied=4)
     await kept.tables.clear(shadow_of(0))
-    await kept.upkeep.suspend(0)
     with pytest.raises(FatalError, match="shadow_missing"):
         await kept.upkeep.flip(0)
     assert await kept.tables.peek([(0, ONE)]) == [b"old"]
 
 
+async def test_a_partition_stays_in_use_where_another_has_put_its_shadow_in_place(kept: Kept) -> None:
+    await kept.tables.apply(shadow_of(0), after=-1, applied=4, writes=Writes(puts={ONE: b"new"}))
+    await kept.upkeep.suspend(0, shadow_applied=4)
+    await kept.upkeep.flip(0)
+    with pytest.raises(FatalError, match="shadow_missing"):
+        await kept.upkeep.suspend(0, shadow_applied=4)
+    await kept.tables.apply(shadow_of(0), after=-1, applied=2, writes=Writes())  # one more has begun
+    with pytest.raises(FatalError, match="shadow_missing"):
+        await kept.upkeep.suspend(0, shadow_applied=4)
+    assert await kept.tables.apply(0, after=4, applied=5, writes=Writes()) == 5
+
+
 async def test_a_shadow_of_nothing_empties(kept: Kept) -> None:
     await kept.tables.apply(0, after=-1, applied=9, writes=Writes(puts={ONE: b"old"}, scores={MEMBER: 1.0}))
     await kept.tables.apply(shadow_of(0), after=-1, applied=-1, writes=Writes())
-    await kept.upkeep.suspend(0)
+    await kept.upkeep.suspend(0, shadow_applied=-1)
     await kept.upkeep.flip(0)
     assert (await kept.tables.load(0, [ONE])) == (await kept.tables.load(7, [ONE]))
     assert await held(kept, 0) == (set(), set())
@@ -156,7 +169,7 @@ async def test_a_flip_of_many_rows(kept: Kept) -> None:
     names = [RowKey(f"row:{number}") for number in range(9001)]
     await kept.tables.apply(0, after=-1, applied=0, writes=Writes(puts=dict.fromkeys(names, b"old")))
     await kept.tables.apply(shadow_of(0), after=-1, applied=1, writes=Writes(puts=dict.fromkeys(names[1:], b"new")))
-    await kept.upkeep.suspend(0)
+    await kept.upkeep.suspend(0, shadow_applied=1)
     await kept.upkeep.flip(0)
     loaded = await kept.tables.load(0, names)
     assert (loaded.applied, loaded.rows[0], set(loaded.rows[1:])) == (1, None, {b"new"})

@@ -1,11 +1,14 @@
 """`dlq` on embedded storage: letters listed, shown, sent back once, and put away."""
 
+import os
 import stat
+import sys
 from pathlib import Path
 
 import orjson
 import pytest
 
+from interaction_router.application import redriving
 from interaction_router.application.handled import HANDLED
 from tests.e2e.embedded import Program, saved, sms
 
@@ -156,7 +159,9 @@ def test_what_was_edited_is_taken(refused: Program, tmp_path: Path, monkeypatch:
     edit = ("dlq", "redrive", place, "--edit", "--yes")
     assert refused(*edit, env={"EDITOR": str(editor)}).code == 0
     assert b"received" in (refused.records(SMS)[2][1].value or b"")
-    assert "not_edited" in refused(*edit, "--again", env={"EDITOR": "true"}).err
+    for unchanged in ("true", "false", "/nonexistent"):
+        ran = refused(*edit, "--again", env={"EDITOR": unchanged})
+        assert (ran.code, ran.err.split()[1]) == (1, "not_edited:")
     assert refused("dlq", "redrive", place, "--edit").code == 2
 
 
@@ -170,6 +175,20 @@ def test_many_go_in_the_order_in_which_they_came(program: Program) -> None:
     assert again.code == 1
     assert "nothing_chosen" in again.err
     assert "5 that it names were handled before" in again.err
+
+
+def test_a_redrive_whose_reader_is_gone_says_what_is_left(refused: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `| head -1`: the letters of the batch are sent, the others are not, and that is no success."""
+    monkeypatch.setattr(redriving, "BATCH", 1)
+    reads, writes = os.pipe()
+    os.close(reads)
+    with monkeypatch.context() as piped, open(writes, "w", encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+        piped.setattr(sys, "stdout", pipe)
+        ran = refused("dlq", "redrive", "--all", "--yes")
+    assert (ran.code, ran.err.splitlines()) == (
+        130,
+        ["1 letter redriven", "interrupted, 2 left: the same command again goes on with them"],
+    )
 
 
 def test_a_letter_that_stands_there_twice_is_one(refused: Program) -> None:
@@ -222,7 +241,15 @@ def test_letters_have_to_be_chosen(refused: Program) -> None:
         assert refused("dlq", command, "0@0", "--code", "schema_invalid").code == 2
     assert refused("dlq", "redrive", "--all", "--value", "-").code == 2
     assert refused("dlq", "list", "--from", "yesterday").code == 2
-    for command in ("list", "redrive", "discard"):
-        ran = refused("dlq", command, "--from", "PT1H", "--until", "PT2H")
-        assert (ran.code, ran.out) == (2, "")
-        assert "--from has to be before --until" in ran.err
+    for words in (("list",), ("list", "--counts"), ("redrive", "--yes"), ("discard", "--yes")):
+        ran = refused("dlq", *words, "--from", "PT1H", "--until", "PT2H")
+        assert (ran.code, "--from has to be before --until" in ran.err) == (2, True)
+
+
+def test_no_letters_at_all_are_told_from_none_of_a_choice(program: Program) -> None:
+    program.feed(sms("1", ANN))
+    assert program("dlq", "list").err == "no dead letters\n"
+    program.feed(sms("2", ANN, status="lost"))
+    for choice in (("--topic", "sms"), ("--code", "schema_invalidd"), ("--from", "2099-01-01T00:00:00Z", "--counts")):
+        ran = program("dlq", "list", *choice)
+        assert (ran.code, ran.err) == (0, "no dead letters that the choice names; `dlq list --counts` has all others\n")

@@ -1,11 +1,15 @@
 """`replay updates` on embedded storage."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from interaction_router.application.updates_replay import ReplayState, Selection
+from interaction_router.cli.replay_file import ReplayFile
 from interaction_router.domain.errors import FatalError
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms
 
@@ -134,6 +138,29 @@ def test_a_replay_that_has_not_ended_is_gone_on_with(busy: Program, tmp_path: Pa
     assert "replay_stale" in busy("replay", "updates", "--resume", str(kept)).err
     kept.write_bytes(b"{}")
     assert "replay_unreadable" in busy("replay", "updates", "--resume", str(kept)).err
+
+
+def test_a_replay_is_gone_on_with_by_one_run_at_a_time(tmp_path: Path) -> None:
+    state = ReplayState("r1", TO, ("a", "b"), Selection({0: (0, 9)}), {0: 0}, {0: 0})
+    further = replace(state, next={0: 5}, written=5)
+    path = tmp_path / "x.replay.json"
+    with closing(ReplayFile(path)) as running:
+        running.begin(state)
+        for _ in range(2):  # as it was made, and as it was put in place since
+            with closing(ReplayFile(path)) as other:
+                with pytest.raises(FatalError, match="replay_unfinished"):
+                    other.begin(state)
+                with pytest.raises(FatalError, match="replay_running"):
+                    other.take()
+            running.keep(further)
+    with closing(ReplayFile(path)) as next_one:
+        assert next_one.take() == further
+
+
+def test_a_file_that_cannot_be_kept_is_told(busy: Program) -> None:
+    for file in ("nowhere/x.json", "x" * 300):
+        ran = busy("replay", "updates", "--to", TO, "--create", "--yes", "--state", file)
+        assert (ran.code, ran.err.split()[1]) == (1, "replay_not_kept:")
 
 
 def test_wrong_words_are_told(busy: Program) -> None:

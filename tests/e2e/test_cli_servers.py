@@ -149,6 +149,19 @@ def test_doctor_looks_at_the_inputs_of_another_router(program: Program, running:
     assert rows["kafka permissions"]["found"] == "describe, read and write on 15 topics"
 
 
+@pytest.mark.parametrize("topic", ["conversations.v1", "interactions.fax.v1", "internal.log"])
+def test_updates_are_replayed_into_no_other_router(program: Program, running: Running, topic: str) -> None:
+    asyncio.run(running.apply_topics())
+    second = {"INTERACTION_ROUTER_NAMESPACE": f"{running.settings.namespace}.second"}
+    of_the_first = program(
+        "replay", "updates", "--to", f"{running.settings.namespace}.{topic}", "--create", "--yes", **second
+    )
+    assert (of_the_first.code, of_the_first.err.split()[1]) == (1, "target_refused:")
+    inputs = {"INTERACTION_ROUTER_INPUTS_NAMESPACE": "gone"}
+    of_its_inputs = program("replay", "updates", "--to", f"gone.{topic}", "--create", "--yes", **second, **inputs)
+    assert (of_its_inputs.code, of_its_inputs.err.split()[1]) == (1, "target_refused:")
+
+
 def test_doctor_fails_a_log_that_is_stamped_by_who_writes(program: Program, running: Running) -> None:
     asyncio.run(running.apply_topics())
     asyncio.run(

@@ -1,8 +1,13 @@
 """`state` on embedded storage: what differs is named, and tables are made anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import errno
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import orjson
@@ -13,6 +18,8 @@ from interaction_router.application.outcomes import OUTCOMES
 from interaction_router.application.snapshots import SNAPSHOTS
 from interaction_router.application.views import STATE, UPDATES
 from interaction_router.bootstrap.state import State, opened_state
+from interaction_router.cli import state as state_commands
+from interaction_router.cli import state_copies
 from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Outgoing, Writes, shadow_of
 from tests.e2e.embedded import PARTITIONS, Program, saved, sms
@@ -108,6 +115,16 @@ def test_a_changed_a_missing_and_an_extra_row_are_named(fed: Program) -> None:
     assert fed("state", "verify").code == 0
 
 
+def test_what_is_found_is_the_same_whoever_reads_it(fed: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind_the_back(fed, empty)
+    for as_json in ((), ("--json",)):
+        reads, writes = os.pipe()
+        os.close(reads)
+        with monkeypatch.context() as piped, open(writes, "w", encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+            piped.setattr(sys, "stdout", pipe)
+            assert fed("state", "verify", *as_json).code == 1
+
+
 def test_scores_are_compared(fed: Program) -> None:
     async def damage(state: State) -> None:
         members = [
@@ -149,6 +166,30 @@ def test_emptied_tables_are_seen_and_come_back_the_same(fed: Program) -> None:
     assert fed("state", "verify").code == 0
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("conversations", "list", "--tenant", "acme"),
+        ("conversations", "show", "0c3b3bff-0000-8000-8000-000000000000"),
+        ("contacts", "list", "--tenant", "acme"),
+        ("contacts", "show", "c1", "--tenant", "acme"),
+        ("contacts", "find", "+27821234567", "--tenant", "acme"),
+    ],
+)
+def test_emptied_tables_do_not_answer_that_there_is_nothing(fed: Program, question: tuple[str, ...]) -> None:
+    behind_the_back(fed, empty)
+    ran = fed(*question)
+    assert (ran.code, ran.out, ran.err.split()[1]) == (69, "", "tables_emptied:")
+    assert fed("state", "rebuild", "--yes").code == 0
+    assert "tables_emptied" not in fed(*question).err
+
+
+def test_tables_that_never_had_anything_are_not_emptied(program: Program) -> None:
+    program.feed()
+    assert program("state", "rebuild", "--yes").code == 0  # leaves its fences behind
+    assert program("contacts", "list", "--tenant", "acme").err == "no contacts\n"
+
+
 def test_a_rebuild_of_one_partition_leaves_the_others(fed: Program) -> None:
     async def damage(state: State) -> None:
         for partition in range(PARTITIONS):
@@ -166,9 +207,9 @@ def test_a_rebuild_that_was_broken_off_is_gone_on_with(fed: Program) -> None:
     before = behind_the_back(fed, all_rows)
 
     async def break_off(state: State) -> None:
-        await state.upkeep.suspend(0)
         strange = Writes(puts={RowKey("contact:acme/strange"): b"{}", RowKey("head", "lineage"): b"another"})
         await state.tables.apply(shadow_of(0), after=-1, applied=3, writes=strange)
+        await state.upkeep.suspend(0, shadow_applied=3)
 
     behind_the_back(fed, break_off)
     (plan,) = fed("state", "rebuild", "--partition", "0", "--json").json["partitions"]
@@ -177,6 +218,55 @@ def test_a_rebuild_that_was_broken_off_is_gone_on_with(fed: Program) -> None:
     assert ("tables_unusable", 0) in {(each["what"], each["partition"]) for each in unusable}
     assert fed("state", "rebuild", "--partition", "0", "--yes").code == 0
     assert behind_the_back(fed, all_rows) == before
+
+
+class StopsLater(asyncio.Event):
+    """Is set once somebody has looked so often."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def is_set(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+def interrupt_later(monkeypatch: pytest.MonkeyPatch, commands: ModuleType, looks: int) -> None:
+    def run_interrupted(work: Callable[[asyncio.Event], Coroutine[None, None, Answer]]) -> Answer:
+        return asyncio.run(work(StopsLater(looks)))
+
+    monkeypatch.setattr(commands, "run_interruptible", run_interrupted)
+
+
+@pytest.mark.parametrize("looks", range(5))
+def test_an_interrupted_rebuild_leaves_every_partition_in_use(
+    fed: Program, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    before = behind_the_back(fed, all_rows)
+    with monkeypatch.context() as interrupted:
+        interrupt_later(interrupted, state_commands, looks)
+        ran = fed("state", "rebuild", "--yes")
+    assert (ran.code, "interrupted; to go on: interaction-router state rebuild --partition" in ran.err) == (130, True)
+    assert behind_the_back(fed, all_rows) == before
+    _, _, command = ran.err.strip().partition("to go on: interaction-router ")
+    assert fed(*command.split()).code == 0
+    assert fed("state", "verify").code == 0
+
+
+@pytest.mark.parametrize("looks", range(2 * PARTITIONS))
+def test_an_interrupted_import_leaves_each_partition_empty_or_whole(
+    fed: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, looks: int
+) -> None:
+    before = behind_the_back(fed, all_rows)
+    fed("state", "export", "--out", str(tmp_path / "copy.jsonl"))
+    behind_the_back(fed, empty)
+    with monkeypatch.context() as interrupted:
+        interrupt_later(interrupted, state_copies, looks)
+        ran = fed("state", "import", str(tmp_path / "copy.jsonl"), "--yes", "--json")
+    put_in = max(looks - PARTITIONS, 0)
+    assert (ran.code, len(ran.json["partitions"])) == (130, put_in)
+    assert behind_the_back(fed, all_rows) == [*before[:put_in], *[{"applied": -1}] * (PARTITIONS - put_in)]
 
 
 def test_tables_of_another_log_are_told_and_rebuilt(fed: Program) -> None:
@@ -241,6 +331,34 @@ def test_a_copy_of_the_tables_goes_into_empty_ones_of_the_same_log(fed: Program,
     assert fed("state", "verify").code == 0
     fed.feed(sms("later", "+27821234561"))
     assert fed("state", "verify").code == 0
+
+
+def test_a_copy_goes_through_pipes(fed: Program, tmp_path: Path) -> None:
+    """What is no file of one's own is written to, and never replaced by one."""
+    before = behind_the_back(fed, all_rows)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(pipe.read_bytes)
+        assert fed("state", "export", "--out", str(pipe)).code == 0
+        copy = written.result()
+        assert copy == fed("state", "export").out.encode()
+        behind_the_back(fed, empty)
+        threads.submit(pipe.write_bytes, copy)
+        assert fed("state", "import", str(pipe), "--yes").code == 0
+    assert (pipe.is_fifo(), {*tmp_path.iterdir()}) == (True, {fed.data, pipe})
+    assert behind_the_back(fed, all_rows) == before
+
+
+def test_half_a_copy_is_not_left_behind(fed: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_copies, "copyfileobj", fails)
+    (tmp_path / "copies").mkdir()
+    ran = fed("state", "export", "--out", str(tmp_path / "copies" / "copy.jsonl"))
+    assert (ran.code, ran.err.split()[1]) == (1, "file_unwritable:")
+    assert list((tmp_path / "copies").iterdir()) == []
 
 
 def test_only_what_is_asked_for_is_written_out(fed: Program) -> None:

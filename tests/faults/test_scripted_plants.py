@@ -144,9 +144,9 @@ async def _row_before_the_flip() -> bytes | None:
         class Watched:
             """Looks before it flips."""
 
-            async def suspend(self, partition: int) -> None:
+            async def suspend(self, partition: int, *, shadow_applied: int) -> None:
                 found.extend(await at.tables.peek([(partition, ANN)]))
-                await at.upkeep.suspend(partition)
+                await at.upkeep.suspend(partition, shadow_applied=shadow_applied)
 
             async def flip(self, partition: int) -> None:
                 await at.upkeep.flip(partition)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,24 @@ async def test_nothing_of_a_cancelled_append_is_sent_later(
     await asyncio.sleep(2)
     await _persistently(log, 0, records("after"))
     assert [record.key for record in await read_all(log, 0)] == [b"before", b"after"]
+
+
+async def test_an_append_that_is_cancelled_on_its_way_ends_without_a_complaint(
+    options: ClientOptions, namespace: str, opened: Opener
+) -> None:
+    """As by somebody who interrupts a command twice."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    log = opened(options, namespace)
+    for _ in range(40):
+        append = asyncio.create_task(log.append(STREAM, 0, [Outgoing(b"given up", bytes(300_000))] * 3))
+        while (producer := log._producer._producer) is None or not producer._sender._in_flight:  # noqa: ASYNC110 - aiokafka tells nobody
+            await asyncio.sleep(0)
+        append.cancel()
+        with suppress(asyncio.CancelledError):
+            await append
+    await log.stop()
+    assert complaints == []
 
 
 async def test_only_what_was_on_its_way_may_land_late(

@@ -90,8 +90,7 @@ async def test_a_subscriber_goes_over_and_back_and_misses_nothing(
         await subscriber.begin(namespace, count=PARTIES)
         assert len(subscriber.seqs) < PARTIES  # it is behind
 
-        assert "topic_missing" in (await there(*promote, "--yes")).err
-        assert (await there("replay", "log", "--into", other, "--partitions", "8", "--yes")).code == 0
+        await _made(there, other, promote)
         early = await there(*promote, "--yes")
         assert (early.code, json.loads(early.out)["moved"]) == (1, False)
 
@@ -100,6 +99,7 @@ async def test_a_subscriber_goes_over_and_back_and_misses_nothing(
         await _take(log, there, promote, "x", NUMBERS[0])
         dry = json.loads((await there(*promote, "--verify")).out)
         assert (dry["ready"], dry["moved"]) == (True, False), dry["findings"]
+        assert dry["settings"] == {"namespace": other, "inputs_namespace": namespace, "topics.partitions": 8}
         assert {each["what"] for each in dry["findings"]} >= {f"rows of {namespace}", f"rows of {other}"}
         assert dry["groups"][0]["unread"] > 0
         assert "group_unknown" in (await there("replay", "promote", "--into", other, "--subscriber", "nobody")).err
@@ -126,6 +126,16 @@ async def test_a_subscriber_goes_over_and_back_and_misses_nothing(
         for worker in workers:
             worker.kill()
         await log.stop()
+
+
+async def _made(program: Program, other: str, promote: tuple[str, ...]) -> None:
+    """Make the other router; before it is there, and before it is whole, nobody can go over."""
+    missing = (await program(*promote, "--yes")).err
+    assert ("topic_missing" in missing, "replay log" in missing) == (True, True)
+    replay = ("replay", "log", "--into", other, "--partitions", "8", "--yes", "--anew")
+    assert (await program(*replay, "--set", "failpoints=replay_begun=fail")).code == 69
+    assert "replay_unfinished" in (await program(*promote, "--yes")).err
+    assert (await program(*replay)).code == 0
 
 
 async def _take(log: Any, program: Program, promote: tuple[str, ...], name: str, number: str) -> None:

@@ -174,7 +174,7 @@ async def test_partitions_of_every_node_are_named_and_flipped(cluster: Cluster) 
             new = Writes(puts={ROW: b"new", FIELD: b"new"}, scores={("open:acme", "n"): 1.0})
             await tables.apply(partition, after=-1, applied=9, writes=old)
             await tables.apply(shadow_of(partition), after=-1, applied=7, writes=new)
-            await upkeep.suspend(partition)
+            await upkeep.suspend(partition, shadow_applied=7)
             await upkeep.flip(partition)
             assert await tables.load(partition, [ROW, OTHER, FIELD]) == Loaded(7, [b"new", None, b"new"], [])
             assert (await upkeep.scores(partition, [("open:acme", "n")])).scores == [1.0]

@@ -221,8 +221,8 @@ async def test_an_emptied_redis_comes_back_without_a_worker(stage: Stage) -> Non
     assert await stage.everything() == {}
 
     async with opened_state(stage.running.settings) as state:
-        await state.upkeep.suspend(1)
         await state.tables.apply(shadow_of(1), after=-1, applied=5, writes=Writes(puts={RowKey("half"): b"{}"}))
+        await state.upkeep.suspend(1, shadow_applied=5)
     half = await stage.everything()
     (plan,) = (await stage("rebuild", "--partition", "1", "--json")).json["partitions"]
     assert (plan["state"], plan["base"]) == ("tables_clearing", "a rebuild broken off at 5")

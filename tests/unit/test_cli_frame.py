@@ -105,6 +105,7 @@ def test_choices_are_listed_on_the_line_of_the_error(program: Program) -> None:
     assert "Choose from: bash, zsh, fish." in ran.err
 
 
+@pytest.mark.usefixtures("log_of_its_own")
 @pytest.mark.parametrize("protocol", ["smtp", "imap", "ami", "esl"])
 def test_a_receiver_without_a_tenant_is_bad_configuration(program: Program, protocol: str) -> None:
     ran = program("receive", protocol)

@@ -167,6 +167,7 @@ def test_redis_persistence_memory_and_clock() -> None:
     assert redis_verdicts(aof_enabled=0)["redis persistence"] == "ok"
     assert redis_verdicts(aof_enabled=0, rdb_last_bgsave_status="err")["redis persistence"] == "warn"
     assert redis_verdicts(used_memory=90 << 20, maxmemory=100 << 20)["redis memory"] == "warn"
+    assert redis_verdicts(used_memory=100 << 20, maxmemory=100 << 20)["redis memory"] == "fail"
     assert redis_verdicts(used_memory=70 << 20, maxmemory=100 << 20)["redis memory"] == "ok"
     assert redis_verdicts(clock_ms=NOW_MS - 2_000)["clock of Redis"] == "warn"
     assert redis_verdicts(clock_ms=NOW_MS + 61_000)["clock of Redis"] == "fail"

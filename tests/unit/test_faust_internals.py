@@ -130,6 +130,7 @@ def test_the_producer_has_what_giving_it_up_needs() -> None:
     source = inspect.getsource(aiokafka.AIOKafkaProducer.__init__)
     for name in ("self._closed", "self._sender", "self._message_accumulator", "self.client"):
         assert f"{name} = " in source
+    assert "add_done_callback(self._fail_all)" in inspect.getsource(Sender.start)
     assert isinstance(Sender.sender_task, property)
 
 

@@ -1,14 +1,17 @@
 """A rebuild beside the owner of the partition, and behind an owner that has died with something untold."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import orjson
 import pytest
 
 from interaction_router.adapters.embedded.tables import EmbeddedTables
 from interaction_router.adapters.embedded.upkeep import EmbeddedUpkeep
+from interaction_router.application.folding import BATCH as FOLD_BATCH
 from interaction_router.application.rebuilding import Rebuilder, catch_up
+from interaction_router.application.unobserved import Unobserved
 from interaction_router.application.verification import Difference, Verification
 from interaction_router.application.views import LOG, UPDATES
 from interaction_router.bootstrap.embedded import Embedded, embedded_router
@@ -16,7 +19,7 @@ from interaction_router.bootstrap.state import scratch
 from interaction_router.domain.errors import FatalError, RetryableError
 from interaction_router.domain.ids import Entity, home
 from interaction_router.domain.rows import RowKey, contact_key
-from interaction_router.ports import Outgoing, Writes, shadow_of
+from interaction_router.ports import Gap, Outgoing, Writes, shadow_of
 from interaction_router.settings import Settings, TopicsSettings
 from tests.e2e.embedded import saved, sms
 
@@ -138,6 +141,89 @@ async def test_a_rebuild_can_be_broken_off_anywhere() -> None:
             assert await at.differences() == []
 
 
+@pytest.mark.parametrize("meanwhile", ["folding", "folded"])
+async def test_of_two_rebuilds_at_once_one_gives_up_and_the_partition_stays_in_use(meanwhile: str) -> None:
+    async with bench() as at:
+        await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
+
+        class Overtaken(Unobserved):
+            """Another rebuild comes and ends before the suspension."""
+
+            async def reached(self, gap: Gap, at_what: int | str) -> None:
+                del at_what
+                if gap == "rebuild_folded" and meanwhile == "folded":
+                    await at.rebuilder.rebuild(at.home)
+
+        class SlowLog:
+            """Another folds further while the outcomes are read."""
+
+            def __init__(self) -> None:
+                self.overtaken = meanwhile != "folding"
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(at.log, name)
+
+            async def read(self, *place: object, limit: int) -> object:
+                if not self.overtaken and limit == FOLD_BATCH:
+                    self.overtaken = True
+                    upkeep: Any = BrokenUpkeep(at, "suspend")
+                    with suppress(RetryableError):
+                        await Rebuilder(at.log, at.tables, upkeep, lineage=at.views.lineage).rebuild(at.home)
+                return await at.log.read(*place, limit=limit)  # type: ignore[arg-type]  # passed on
+
+        log: Any = SlowLog()
+        slower = Rebuilder(log, at.tables, at.upkeep, lineage=at.views.lineage, observer=Overtaken())
+        with pytest.raises(RetryableError, match=f"rebuilt_elsewhere: .* partition {at.home} "):
+            await slower.rebuild(at.home)
+        await at.feed(sms("2", "+27821234567"))
+        assert await at.differences() == []
+        assert [each["seq"] for each in await at.updates()] == [1, 2, 3]
+
+
+async def test_who_is_told_breaks_nothing_off_once_the_partition_is_suspended() -> None:
+    async with bench() as at:
+        await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
+        folded: list[int] = []
+
+        class Late(Unobserved):
+            """More is decided before the suspension, and folded behind it."""
+
+            async def reached(self, gap: Gap, at_what: int | str) -> None:
+                del at_what
+                if gap == "rebuild_folded":
+                    await at.feed(sms("2", "+27821234567"), sms("3", "+27821234567"))
+                    folded.append((await at.tables.load(shadow_of(at.home), ())).applied)
+
+        def told(_: int) -> None:
+            if folded:
+                raise AssertionError
+
+        rebuilder = Rebuilder(at.log, at.tables, at.upkeep, lineage=at.views.lineage, observer=Late())
+        assert await rebuilder.rebuild(at.home, told) > folded[0]
+        await catch_up(at.log, at.tables, at.views, at.home)
+        assert await at.differences() == []
+
+
+async def test_tables_that_move_while_they_are_looked_at_are_not_ahead() -> None:
+    async with bench() as at:
+        await at.feed(saved("c1", "+27821234567"), sms("1", "+27821234567"))
+
+        class MovingTables:
+            """A worker goes on just before they are read."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(at.tables, name)
+
+            async def load(self, *of: object) -> object:
+                if of[0] == at.home:
+                    await at.feed(sms("2", "+27821234567"))
+                return await at.tables.load(*of)  # type: ignore[arg-type]  # passed on
+
+        tables: Any = MovingTables()
+        plan = await Rebuilder(at.log, tables, at.upkeep, lineage=at.views.lineage).look(at.home)
+        assert (plan.applied, plan.reason) == ((await at.tables.load(at.home, ())).applied, None)
+
+
 class BrokenUpkeep:
     """Fails at one step."""
 
@@ -145,10 +231,10 @@ class BrokenUpkeep:
         self._at = at
         self._step = step
 
-    async def suspend(self, partition: int) -> None:
+    async def suspend(self, partition: int, *, shadow_applied: int) -> None:
         if self._step == "suspend":
             raise RetryableError("broken", "Broken off.")
-        await self._at.upkeep.suspend(partition)
+        await self._at.upkeep.suspend(partition, shadow_applied=shadow_applied)
 
     async def flip(self, partition: int) -> None:
         if self._step == "flip":

@@ -200,7 +200,7 @@ def told(update: Json) -> Update:
 
 
 def _view(interaction: Json) -> InteractionView:
-    party = interaction["from"] if interaction["direction"] == "inbound" else interaction["to"][0]
+    party = interaction["from"] if interaction["direction"] == "inbound" else next(iter(interaction["to"]), None)
     address = party["address"] if isinstance(party, dict) else party
     return InteractionView(
         interaction_id=interaction["interaction_id"],

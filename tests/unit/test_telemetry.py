@@ -173,19 +173,12 @@ def test_a_line_of_the_log_is_an_object_with_event_and_ids() -> None:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
-    """Log as a worker does; yields what tells the events, with nothing of it left afterwards."""
-    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in telemetry._QUIET]
-    handlers, levels = root.handlers[:], [each.level for each in (root, *loggers)]
-    root.handlers.clear()  # they would else be closed
+def said(monkeypatch: pytest.MonkeyPatch, log_of_its_own: None) -> Callable[[], list[str]]:
+    """Log as a worker does; return what tells the events."""
+    del log_of_its_own
     monkeypatch.setattr(sys, "stderr", errors := io.StringIO())
     telemetry.set_up_logging(level="debug", form="json")
-    try:
-        yield lambda: [json.loads(line)["event"] for line in errors.getvalue().splitlines()]
-    finally:
-        root.handlers[:] = handlers
-        for each, level in zip((root, *loggers), levels, strict=True):
-            each.setLevel(level)
+    return lambda: [json.loads(line)["event"] for line in errors.getvalue().splitlines()]
 
 
 def test_that_a_worker_waits_is_said_each_time_that_it_does(said: Callable[[], list[str]]) -> None:

@@ -240,6 +240,9 @@ def _of_persistence(about: Mapping[str, Any]) -> Check:
 
 def _of_memory(about: Mapping[str, Any]) -> Check:
     used, most = int(about.get("used_memory", 0)), int(about.get("maxmemory", 0))
+    if most and used >= most:
+        advice = "Raise `maxmemory`, or free memory of others: nothing is assigned."
+        return Check("redis memory", "fail", f"{used >> 20} MiB used of {most >> 20} MiB", advice, "redis_full")
     if most and used > MEMORY_WARN * most:
         advice = "Raise `maxmemory`: when it is full, nothing is assigned."
         return Check("redis memory", "warn", f"{used / most:.0%} of {most >> 20} MiB used", advice, "redis_memory")

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 import orjson
 
 from interaction_router.application.intake import AGENTS
-from interaction_router.application.outcomes import read_range
+from interaction_router.application.outcomes import OUTCOMES, known_done, read_range
 from interaction_router.application.views import CONTACTS, LOG, UPDATES, contact_score, last_activity_ms
-from interaction_router.domain.errors import RejectedError
+from interaction_router.domain.errors import RejectedError, RetryableError
 from interaction_router.domain.ids import Entity, conversation_hash, home
 from interaction_router.domain.interactions import Interaction
 from interaction_router.domain.rows import (
@@ -92,6 +92,24 @@ class Queries:
         """Return the conversation, wherever it is by now."""
         row = await self.find_conversation(conversation_id)
         return row if row is not None and row.tenant == tenant else None
+
+    async def refuse_emptied(self) -> None:
+        """Do nothing where all that is known to be told is in the tables.
+
+        Raises:
+            RetryableError: `tables_emptied`: what is not found may be there all the same.
+        """
+        for partition in range(await self._log.partitions(LOG)):
+            if (await self._tables.load(partition, ())).applied >= 0:
+                continue
+            if await known_done(self._log, partition, await self._log.bounds(OUTCOMES, partition)) >= 0:
+                cause = (
+                    f"The tables of partition {partition} were emptied: what is not found may be there all the same."
+                )
+                advice = (
+                    "A worker folds them again once something comes, `interaction-router state rebuild --yes` at once."
+                )
+                raise RetryableError("tables_emptied", cause, advice)
 
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         """Return the conversation of an id, whose tenant is not known."""

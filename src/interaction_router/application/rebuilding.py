@@ -18,6 +18,9 @@ from interaction_router.ports import Bounds, Log, Observer, Tables, Upkeep, shad
 UNUSABLE: Final = frozenset({"tables_damaged", "tables_clearing", "tables_restoring", "tables_type"})
 """Codes of tables that cannot be loaded until they are made anew."""
 
+ELSEWHERE: Final = frozenset({"taken_over", "shadow_missing", "tables_standing"})
+"""Codes of a shadow that is not where this rebuild has left it."""
+
 FENCE: Final = -1
 """What a fence expects to stand at: nowhere, so that it never counts."""
 
@@ -64,7 +67,7 @@ class Rebuilder:
     async def look(self, partition: int) -> Rebuilding:
         """Return what there is and what would be done; changes nothing."""
         bounds = await self._log.bounds(OUTCOMES, partition)
-        applied, reason = await self._standing(partition, bounds)
+        applied, reason = await self._standing(partition)
         done = await known_done(self._log, partition, bounds)
         try:
             shadow = (await self._tables.load(shadow_of(partition), ())).applied
@@ -84,10 +87,22 @@ class Rebuilder:
         holds rows of the old tables can then write no more, and none can take over. The fence behind its last outcome
         that counts is the end of it even where it asks the tables nothing.
 
+        What `told` raises breaks it off, but not once the partition is suspended.
+
         Raises:
-            RetryableError: a server does not answer. What was begun is gone on with by the next call.
+            RetryableError: a server does not answer. What was begun is gone on with by the next call. Or somebody else
+                makes the partition anew: `rebuilt_elsewhere`.
             FatalError: the outcomes cannot be folded.
         """
+        try:
+            return await self._rebuild(partition, told)
+        except RouterError as error:
+            if error.code not in ELSEWHERE:
+                raise
+            cause = f"Somebody else makes partition {partition} anew as well, or its tables were emptied."
+            raise RetryableError("rebuilt_elsewhere", cause, "Let it end, then try again.") from error
+
+    async def _rebuild(self, partition: int, told: Callable[[int], None]) -> int:
         folding = await self._begun(partition)
         told(folding.applied)
         await self._fold(folding, (await self.look(partition)).up_to, told)
@@ -95,7 +110,7 @@ class Rebuilder:
         await self._observer.reached("rebuild_folded", partition)
         await self.suspend(partition, applied=folding.applied, log_time_ms=folding.log_time_ms)
         bounds = await self._log.bounds(OUTCOMES, partition)
-        await self._fold(folding, await known_done(self._log, partition, bounds), told)
+        await self._fold(folding, await known_done(self._log, partition, bounds), lambda _: None)
         await self._observer.reached("rebuild_caught_up", partition)
         await self._upkeep.flip(partition)
         await self._observer.reached("rebuild_flipped", partition)
@@ -106,7 +121,7 @@ class Rebuilder:
 
         The fence is an outcome that does not count; it says the log offset and the log time of what is to be flipped.
         """
-        await self._upkeep.suspend(partition)
+        await self._upkeep.suspend(partition, shadow_applied=applied)
         await self._observer.reached("rebuild_suspended", partition)
         fence = Outcome(applied, FENCE, -1, "", None, None, None, Decision(log_time_ms))
         await self._log.append(OUTCOMES, partition, outcome_records(fence))
@@ -131,7 +146,7 @@ class Rebuilder:
             cause = f"Outcomes count up to log offset {folding.applied}, and the tables have {up_to}."
             raise FatalError("outcomes_missing", cause, "The outcomes have lost records: restore the topic.")
 
-    async def _standing(self, partition: int, bounds: Bounds) -> tuple[int | None, str | None]:
+    async def _standing(self, partition: int) -> tuple[int | None, str | None]:
         """Return how far the tables are, or why what they say of it is worth nothing."""
         try:
             loaded = await self._tables.load(partition, [], [HEAD])
@@ -142,7 +157,8 @@ class Rebuilder:
         _, outcome, lineage = read_head(loaded.buckets[0])
         if lineage is not None and lineage != self._lineage:
             return None, "tables_of_another_log"
-        if outcome >= bounds.end or loaded.applied >= (await self._log.bounds(LOG, partition)).end:
+        outcomes, log = [await self._log.bounds(stream, partition) for stream in (OUTCOMES, LOG)]  # behind the tables
+        if outcome >= outcomes.end or loaded.applied >= log.end:
             return None, "tables_ahead"
         return loaded.applied, None
 

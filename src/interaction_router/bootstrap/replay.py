@@ -76,9 +76,10 @@ async def standing_of(settings: Settings) -> Standing:
         missing = {each.stream for each in await topics.diff(plans) if each.kind == "missing"}
     if len(missing) == len(plans):
         return "free"
-    last = {each.stream for each in plans} - WRITTEN
+    if not {each.stream for each in plans} - WRITTEN <= missing:
+        return "taken"
     members = await members_of(client_options(settings.kafka), [f"{settings.namespace}-{role}" for role in ROLES])
-    return "unfinished" if last <= missing and not any(members.values()) else "taken"
+    return "taken" if any(members.values()) else "unfinished"
 
 
 async def remove_unfinished(settings: Settings) -> None:
@@ -161,9 +162,10 @@ async def examine_promotion(settings: Settings, second: Settings) -> list[Findin
     """Look at whether the second router can take over.
 
     Raises:
-        FatalError: it is not whole, or has inputs of its own: `promote_partial`.
+        FatalError: it is not there, not whole (`replay_unfinished`), or has inputs of its own: `promote_partial`.
     """
     options = client_options(second.kafka)
+    await _refuse_unmade(second)
     await _refuse_own_inputs(second)
     async with kafka_log(settings) as live, kafka_log(second) as log:
         await check_topics(log, second.channels)
@@ -213,6 +215,22 @@ async def move_group(second: Settings, group: str, offsets: Mapping[int, int]) -
     """
     topic = topic_name(second.namespace, UPDATES)
     await begin_at(client_options(second.kafka), group, {(topic, each): at for each, at in offsets.items()})
+
+
+async def partition_count(settings: Settings) -> int:
+    """Return how many partitions a router has, whatever its settings say."""
+    async with kafka_log(settings) as log:
+        return await log.partitions(LOG)
+
+
+async def _refuse_unmade(settings: Settings) -> None:
+    standing = await standing_of(settings)
+    if standing == "free":
+        cause = f"There is no router {settings.namespace}: all its topics are missing."
+        raise FatalError("topic_missing", cause, "Make it with `interaction-router replay log`, --into and --yes.")
+    if standing == "unfinished":
+        cause = f"A replay into {settings.namespace} has begun and not ended."
+        raise FatalError("replay_unfinished", cause, "Replay into it again with --anew.")
 
 
 async def _refuse_own_inputs(settings: Settings) -> None:

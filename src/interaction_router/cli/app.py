@@ -19,6 +19,7 @@ from interaction_router import __version__
 from interaction_router.cli.faults import DONE, INTERRUPTED, exit_code, tell, tell_usage
 from interaction_router.cli.invocation import Invocation, shared_options
 from interaction_router.cli.nouns import COMPLETION_VARIABLE, NOUNS, PROGRAM
+from interaction_router.cli.output import drop_output, flush_output
 from interaction_router.domain.errors import FatalError, RouterError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -109,7 +110,7 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
         _check_text(args)
         with router.make_context(PROGRAM, list(args), obj=invocation) as context:
             result = router.invoke(context)
-        sys.stdout.flush()
+        flush_output()
     except RouterError as error:
         tell(error, as_json=as_json)
         return exit_code(error)
@@ -124,22 +125,17 @@ def run(args: Sequence[str], invocation: Invocation) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has gone, which is its right.
-        _drop_output()
+        # The reader of a pipe has gone, which is its right: nobody follows any longer.
+        drop_output()
         return DONE
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _drop_output()
+        drop_output()
         full = FatalError("disk_full", "No space is left for what this writes.", "Make room, and run it again.")
         tell(full, as_json=as_json)
         return exit_code(full)
     return result if isinstance(result, int) else DONE
-
-
-def _drop_output() -> None:
-    """Let what is left in the buffer of standard output not fail at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_text(args: Sequence[str]) -> None:

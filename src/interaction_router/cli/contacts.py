@@ -53,6 +53,8 @@ def show(invocation: Invocation, contact_id: str, *, tenant: str) -> None:
 
     async def look(queries: "Queries") -> tuple[Contact | None, Contact | None]:
         row = await queries.contact(tenant, contact_id)
+        if row is None:
+            await queries.refuse_emptied()
         return row, None if row is None else await queries.survivor(row)
 
     row, survivor = ask(invocation, look)
@@ -72,6 +74,7 @@ def list_(invocation: Invocation, *, tenant: str, after: str | None, limit: int,
     """List a tenant's contacts by their ids."""
 
     async def find(queries: "Queries") -> list[Contact]:
+        await queries.refuse_emptied()
         return await queries.contacts(tenant, after=after or "", limit=limit, every=every)
 
     found = ask(invocation, find)
@@ -95,6 +98,8 @@ def find(invocation: Invocation, address: str, *, tenant: str) -> None:
     async def look(queries: "Queries") -> tuple[Contact | None, Contact | None]:
         owner = await queries.owner(tenant, endpoint)
         row = None if owner is None else await queries.contact(tenant, owner)
+        if row is None:
+            await queries.refuse_emptied()
         return row, None if row is None else await queries.survivor(row)
 
     row, survivor = ask(invocation, look)

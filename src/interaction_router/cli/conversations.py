@@ -86,6 +86,7 @@ def list_(  # noqa: PLR0913 - a command takes its options
 
     async def find(queries: "Queries") -> list[Conversation]:
         behind = None if after is None else await _found(queries, after, tenant)
+        await queries.refuse_emptied()
         return await queries.conversations(
             tenant, status=status, contact_id=contact, endpoint=endpoint, after=behind, limit=limit
         )
@@ -134,6 +135,8 @@ def show(invocation: Invocation, conversation_id: str, *, tenant: str | None) ->
 
 async def _found(queries: "Queries", conversation_id: str, tenant: str | None) -> Conversation:
     row = await queries.find_conversation(conversation_id)
+    if row is None:
+        await queries.refuse_emptied()
     if row is None or tenant not in {None, row.tenant}:
         raise unknown("conversation_unknown", "conversation", conversation_id)
     return row

@@ -35,6 +35,8 @@ COLUMNS: Final = {
     "handled": "handled",
 }
 COUNT_COLUMNS: Final = {"letters": "letters", "code": "code", "stage": "stage", "topic": "topic"}
+NONE: Final = "no dead letters"
+NONE_CHOSEN: Final = f"{NONE} that the choice names; `dlq list --counts` has all others"
 EXAMPLES: Final = 5
 """So many letters are named of those that would be redriven."""
 
@@ -83,6 +85,7 @@ def list_(
 ) -> None:
     """List dead letters, the newest first."""
     from interaction_router.application import redriving  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.letters import LetterFilter  # noqa: PLC0415 - likewise
 
     choice = _choice(invocation, (), given)
 
@@ -92,8 +95,9 @@ def list_(
         return letters if everything else redriving.unhandled(letters, work.handled), work.handled
 
     letters, handled = asyncio.run(_with_letters(invocation, look))
+    empty = NONE if choice.wanted == LetterFilter() else NONE_CHOSEN
     if counts:
-        invocation.output.table(redriving.counts(letters), COUNT_COLUMNS, empty="no dead letters")
+        invocation.output.table(redriving.counts(letters), COUNT_COLUMNS, empty=empty)
         return
     letters.sort(key=_newest_first)
     if after is not None:
@@ -103,7 +107,7 @@ def list_(
     if invocation.as_json:
         invocation.output.document([letter_json(each, handled.of(each.name)) for each in shown])
     else:
-        invocation.output.table(rows, COLUMNS, empty="no dead letters")
+        invocation.output.table(rows, COLUMNS, empty=empty)
     if len(letters) > limit:
         invocation.output.note(f"{len(letters) - limit} more: --after {shown[-1].short_place}")
 
@@ -322,7 +326,10 @@ async def _redrive(
             for each in batch:
                 before = " (an earlier run had sent it)" if each.found else ""
                 fields = {"place": each.letter.short_place, "to": each.to, "sent_before": each.found}
-                invocation.output.line(f"{each.letter.short_place} → {each.to}{before}", fields)
+                try:
+                    invocation.output.line(f"{each.letter.short_place} → {each.to}{before}", fields)
+                except BrokenPipeError:
+                    stop.set()  # who has read along is gone
             progress.advance(len(batch))
             if stop.is_set():
                 break
@@ -360,7 +367,11 @@ def _would(invocation: Invocation, deed: str, letters: "Sequence[Letter]", hopel
 def _edited(invocation: Invocation, value: bytes) -> bytes:
     """Return what a person makes of the bytes in an editor."""
     editor = invocation.env.get("VISUAL") or invocation.env.get("EDITOR")
-    edited = click.edit(value, editor=editor, extension=".json", require_save=False)
+    try:
+        edited = click.edit(value, editor=editor, extension=".json", require_save=False)
+    except click.ClickException as error:
+        cause = f"The editor did not end well ({error.format_message()}); nothing was sent."
+        raise FatalError("not_edited", cause, "Name another with EDITOR.") from error
     if edited is None or edited == value:
         raise FatalError("not_edited", "The editor left the bytes as they were; nothing was sent.", "")
     return edited

@@ -10,6 +10,10 @@ Answer = TypeVar("Answer")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+class StopSeen(Exception):  # noqa: N818 - it is no error
+    """A job was asked to end, and does so at a step where it may."""
+
+
 def run_interruptible(work: Callable[[asyncio.Event], Awaitable[Answer]]) -> Answer:
     """Run a job that looks at the event between its steps; a second signal ends it where it is."""
 

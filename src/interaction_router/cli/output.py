@@ -1,5 +1,6 @@
 """How commands print: tables for people, JSON for programs, and nothing that a terminal would obey."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,17 +38,17 @@ class Output:
             _print_table([[name, cell(value)] for name, value in values.items()], None)
 
     def line(self, text: str, values: Mapping[str, object]) -> None:
-        """Print one of many as it comes: a line of text, or of JSON."""
+        """Print one of many as it comes: a line of text, or of JSON. Raises: BrokenPipeError where nobody reads on."""
         sys.stdout.write((orjson.dumps(values).decode() if self.as_json else safe(text)) + "\n")
         sys.stdout.flush()
 
     def document(self, value: object) -> None:
         """Print JSON, indented."""
-        sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+        _print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
 
     def text(self, text: str) -> None:
         """Print text that the program itself wrote, as it is."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        _print(text if text.endswith("\n") else text + "\n")
 
     def note(self, text: str) -> None:
         """Tell a person something that is no result."""
@@ -88,4 +89,25 @@ def _print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] | None) 
         table.add_row(*(Text(value) for value in row))
     with console.capture() as capture:
         console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    _print("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+
+
+def _print(text: str) -> None:
+    """Print a result; how the command ends does not depend on who reads it."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        drop_output()
+
+
+def flush_output() -> None:
+    """Write out what is printed; likewise."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Let what is left in the buffer of standard output, and what still comes, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

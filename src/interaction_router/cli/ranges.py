@@ -1,12 +1,13 @@
 """Options that choose records by where they stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from interaction_router.cli.invocation import Function
 from interaction_router.cli.moments import check_span
+from interaction_router.domain.errors import FatalError
 
 
 def partition_options(*, only: str) -> Callable[[Function], Function]:
@@ -36,3 +37,23 @@ def checked_ranges(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's op
     if len(chosen["partitions"]) != 1:
         raise click.UsageError("--offsets are of one partition: give --partition once")
     return {**chosen, "offsets": (int(first), int(end))}
+
+
+def tables_option(text: str) -> Callable[[Function], Function]:
+    """Give a command `--partition`."""
+    return click.option(
+        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help=f"{text}; repeatable."
+    )
+
+
+def chosen_partitions(count: int, partitions: Sequence[int]) -> Sequence[int]:
+    """Return the partitions that are asked for, or all.
+
+    Raises:
+        FatalError: there is no such one.
+    """
+    for partition in partitions:
+        if partition >= count:
+            cause = f"There is no partition {partition}: the internal log has {count}, from 0 to {count - 1}."
+            raise FatalError("partition_unknown", cause, "Check --partition and the namespace.")
+    return sorted(set(partitions)) or range(count)

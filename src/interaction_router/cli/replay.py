@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-import shlex
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +14,10 @@ from interaction_router.cli.faults import DONE, INTERRUPTED
 from interaction_router.cli.interrupting import run_interruptible
 from interaction_router.cli.invocation import Function, Invocation, json_option
 from interaction_router.cli.moments import span_options
-from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.numbers import Number
 from interaction_router.cli.progress import Progress
 from interaction_router.cli.ranges import checked_ranges, partition_options
+from interaction_router.cli.replay_file import ReplayFile
 from interaction_router.cli.replay_log import log_command
 from interaction_router.cli.replay_promote import promote_command
 from interaction_router.cli.replay_raw import raw_command
@@ -100,8 +100,9 @@ def updates(  # noqa: PLR0913 - a command takes its options
         raise click.UsageError(f"no topic can be called {to!r}: up to 249 of A-Z, a-z, 0-9, ., _ and -")
     if resume is not None and (create or state or any(chosen[name] not in {None, ()} for name in CHOICES)):
         raise click.UsageError("--resume goes on with what was asked for: only --rate and --yes go with it")
-    request = Request(to, create, rate, state or Path(f"{to}.replay.json"), resume, yes, checked_ranges(chosen))
-    return run_interruptible(lambda stop: _updates(invocation, request, stop))
+    with closing(ReplayFile(resume or state or Path(f"{to}.replay.json"))) as file:
+        request = Request(to, create, rate, file, resume is not None, yes, checked_ranges(chosen))
+        return run_interruptible(lambda stop: _updates(invocation, request, stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +112,10 @@ class Request:
     to: str | None
     create: bool
     rate: float | None
-    file: Path
-    resume: Path | None
+    file: ReplayFile
+    resume: bool
     yes: bool
     chosen: dict[str, Any]  # Any: click's options
-
-    @property
-    def state(self) -> Path:
-        """Where it is kept how far it is."""
-        return self.resume or self.file
 
 
 async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event) -> int:
@@ -132,13 +128,13 @@ async def _updates(invocation: Invocation, request: Request, stop: asyncio.Event
         replay = UpdatesReplay(log, topics, namespace=settings.namespace, observer=observer_of(settings))
         written: frozenset[tuple[int, int]] = frozenset()
         missing = False
-        if request.resume is not None:
-            state, written = await replay.resumed(_kept(request.resume))
+        if request.resume:
+            state, written = await replay.resumed(request.file.take() if request.yes else request.file.read())
         else:
             missing = await _target(settings, topics, request)
             state = await _begun(replay, log, request, missing=missing)
         forecast = await replay.forecast(state, written)
-        if request.resume is None and not forecast.records:
+        if not request.resume and not forecast.records:
             cause = "There is no update that the choice names."
             raise FatalError("range_empty", cause, "Look with `interaction-router tail --from-beginning --no-follow`.")
         if not request.yes:
@@ -156,36 +152,50 @@ async def _target(settings: "Settings", topics: "Log", request: Request) -> bool
     Raises:
         FatalError: it is the router's own, or is not there and is not to be made.
     """
+    assert request.to is not None, "there is no --resume"
+    if await _is_a_routers(settings, topics, request.to):
+        cause = f"{request.to} is a topic of a router's own."
+        raise FatalError("target_refused", cause, "Replay to a topic that nobody else writes to.")
+    missing = not await _is_there(topics, request.to)
+    if missing and not request.create:
+        cause = f"There is no topic {request.to}."
+        raise FatalError("target_missing", cause, "Name one that is there, or let --create make it.")
+    return missing
+
+
+async def _is_a_routers(settings: "Settings", topics: "Log", topic: str) -> bool:
+    """Tell whether a topic is of this router, of the one that its inputs are of, or of another that is there."""
     from interaction_router.application.handled import HANDLED  # noqa: PLC0415 - `--help` needs no clients
+    from interaction_router.application.views import LOG  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.terms import streams  # noqa: PLC0415 - likewise
 
-    assert request.to is not None, "there is no --resume"
-    own = {name for each in (*streams(settings), HANDLED) for name in (each, f"{settings.namespace}.{each}")}
-    if request.to in own or request.to.startswith(f"{settings.namespace}.internal."):
-        cause = f"{request.to} is a topic of the router's own."
-        raise FatalError("target_refused", cause, "Replay to a topic that nobody else writes to.")
+    known = {*streams(settings), HANDLED}
+    if topic in known:  # embedded storage has no namespaces
+        return True
+    for dot in (at for at, character in enumerate(topic) if character == "."):
+        namespace, stream = topic[:dot], topic[dot + 1 :]
+        if stream in known or stream.startswith(("internal.", "interactions.")):
+            ours = namespace in {settings.namespace, settings.inputs_namespace}
+            if ours or await _is_there(topics, f"{namespace}.{LOG}"):
+                return True
+    return False
+
+
+async def _is_there(topics: "Log", topic: str) -> bool:
     try:
-        await topics.partitions(request.to)
+        await topics.partitions(topic)
     except FatalError as error:
         if error.code != "topic_missing":
             raise
-        if not request.create:
-            cause = f"There is no topic {request.to}."
-            raise FatalError("target_missing", cause, "Name one that is there, or let --create make it.") from error
-        return True
-    return False
+        return False
+    return True
 
 
 async def _begun(replay: "UpdatesReplay", log: "Log", request: Request, *, missing: bool) -> "ReplayState":
     """Return a new replay; of one that was begun before and not ended, the file is still there."""
     from interaction_router.application.updates_replay import ReplayState, Selection, ranges_of  # noqa: PLC0415
 
-    if _stands(request.file):
-        cause = f"{request.file} is of a replay that has not ended."
-        advice = (
-            f"`{PROGRAM} replay updates --resume {shlex.quote(str(request.file))}` goes on with it; else remove it."
-        )
-        raise FatalError("replay_unfinished", cause, advice)
+    request.file.refuse_unfinished()
     chosen = request.chosen
     narrowed = {name: chosen[name] for name in ("partitions", "offsets", "from_ms", "conversation")}
     ranges = await ranges_of(log, **narrowed)
@@ -219,10 +229,11 @@ async def _run(
     progress = Progress("updates", left)
 
     def save(state: "ReplayState", count: int) -> None:
-        _keep(request.state, state)
+        request.file.keep(state)
         progress.advance(count)
 
-    _keep(request.state, state)
+    if not request.resume:
+        request.file.begin(state)
     try:
         state = await replay.run(state, Pace(request.rate, stop), written=written, save=save)
     finally:
@@ -230,10 +241,9 @@ async def _run(
     summary = {"to": state.to, "replay": state.replay, "written": progress.done, "left": left - progress.done}
     invocation.output.record(summary)
     if progress.done < left:
-        resume = shlex.quote(str(request.state))
-        invocation.output.note(f"interrupted; to go on: {PROGRAM} replay updates --resume {resume} --yes")
+        invocation.output.note(f"interrupted; to go on: {request.file.command} --yes")
         return INTERRUPTED
-    request.state.unlink(missing_ok=True)
+    request.file.remove()
     return DONE
 
 
@@ -262,41 +272,6 @@ def _tell(
     )
     if not invocation.as_json:
         invocation.output.note("nothing was written; --yes does it")
-
-
-def _stands(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:  # where the topic's name fills what a file's may have
-        raise _not_kept(path, error) from error
-
-
-def _kept(path: Path) -> "ReplayState":
-    from interaction_router.application.updates_replay import read_state  # noqa: PLC0415 - `--help` needs no clients
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        cause = f"{path} cannot be read: {error.strerror}."
-        raise FatalError("replay_missing", cause, "A replay that has ended has removed its file.") from error
-    return read_state(text)
-
-
-def _keep(path: Path, state: "ReplayState") -> None:
-    """Write the file anew beside it and put it in its place: it is whole at every moment."""
-    from interaction_router.application.updates_replay import state_json  # noqa: PLC0415 - as above
-
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        beside.write_bytes(state_json(state))
-        beside.replace(path)
-    except OSError as error:
-        raise _not_kept(path, error) from error
-
-
-def _not_kept(path: Path, error: OSError) -> FatalError:
-    cause = f"{path} cannot be written: {error.strerror}."
-    return FatalError("replay_not_kept", cause, "Name another file with --state.")
 
 
 noun.add_command(log_command)

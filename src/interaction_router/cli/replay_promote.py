@@ -30,6 +30,8 @@ class Promotion:
     second: "Settings"
     findings: "Sequence[Finding]"
     groups: "Mapping[str, GoingOn]"
+    partitions: int
+    """How many the other router has."""
 
     @property
     def ready(self) -> bool:
@@ -54,7 +56,12 @@ class Promotion:
 
     def own(self) -> dict[str, object]:
         """Return the settings that workers and commands of the other router have."""
-        names = {"namespace": self.second.namespace, "inputs_namespace": self.second.inputs_namespace}
+        more = self.partitions if self.partitions != self.second.topics.partitions else None
+        names = {
+            "namespace": self.second.namespace,
+            "inputs_namespace": self.second.inputs_namespace,
+            "topics.partitions": more,
+        }
         return {name: value for name, value in names.items() if value is not None}
 
     def back(self) -> str:
@@ -110,7 +117,11 @@ async def _promote(
     if verify:
         findings += [await replay.examine_rows(each, steps.tell) for each in (settings, second)]
     found = Promotion(
-        settings, second, findings, {group: await replay.going_on(settings, second, group) for group in groups}
+        settings,
+        second,
+        findings,
+        {group: await replay.going_on(settings, second, group) for group in groups},
+        await replay.partition_count(second),
     )
     if yes and found.ready:
         for group, each in found.groups.items():

@@ -1,33 +1,29 @@
 """`state`: compare the tables and the state topic with the outcomes, and make tables anew."""
 
 import asyncio
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
 from interaction_router.cli.app import RouterGroup
 from interaction_router.cli.collecting import collect_rarely
-from interaction_router.cli.faults import DONE, FOUND_A_FAULT
-from interaction_router.cli.invocation import Function, Invocation, json_option
+from interaction_router.cli.faults import DONE, FOUND_A_FAULT, INTERRUPTED
+from interaction_router.cli.interrupting import StopSeen, run_interruptible
+from interaction_router.cli.invocation import Invocation, json_option
+from interaction_router.cli.nouns import PROGRAM
 from interaction_router.cli.progress import Steps
+from interaction_router.cli.ranges import chosen_partitions, tables_option
+from interaction_router.cli.state_copies import export_command, import_command
 from interaction_router.cli.storage import data_option
-from interaction_router.domain.errors import FatalError, RetryableError
 
 if TYPE_CHECKING:
-    from interaction_router.application.copies import Copies
     from interaction_router.application.rebuilding import Rebuilding
     from interaction_router.application.snapshotting import Taken
     from interaction_router.application.verification import Difference
-    from interaction_router.bootstrap.state import State
 
 COLUMNS: Final = {"what": "what", "partition": "partition", "key": "key", "found": "is", "wanted": "should be"}
 PLANS: Final = {
@@ -48,8 +44,6 @@ PLAIN: Final = frozenset(
 )  # fmt: skip
 """Fields of rows that hold no personal data; of the others only the name is told."""
 HIDDEN: Final = "…"
-EXPORTS: Final = 5
-"""How often a partition is begun again that a worker has moved while it was written out."""
 
 
 @click.group("state", cls=RouterGroup, short_help="Compare the tables with the outcomes, and make them anew.")
@@ -58,15 +52,8 @@ def noun() -> None:
     collect_rarely()
 
 
-def partition_option(text: str) -> Callable[[Function], Function]:
-    """Give a command `--partition`."""
-    return click.option(
-        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help=f"{text}; repeatable."
-    )
-
-
 @noun.command()
-@partition_option("Only this one's tables, and not the state topic")
+@tables_option("Only this one's tables, and not the state topic")
 @click.option("--values", is_flag=True, help="Show whole values, personal data too.")
 @click.option("--repair-state-topic", is_flag=True, help="Write differing conversations to the state topic again.")
 @data_option
@@ -102,7 +89,9 @@ async def _verify(
     from interaction_router.bootstrap.state import opened_state, verified  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
-        found = await verified(state, _chosen(state, partitions), steps.tell, topic=not partitions)
+        found = await verified(
+            state, chosen_partitions(state.views.partitions, partitions), steps.tell, topic=not partitions
+        )
         wrong = [each.key.removeprefix(CONVERSATIONS) for each in found if each.kind.startswith("state_")]
         if not repair or len(wrong) < len(found):  # of wrong rows nothing right can be written
             return found, 0
@@ -110,7 +99,7 @@ async def _verify(
 
 
 @noun.command()
-@partition_option("Only this one")
+@tables_option("Only this one")
 @click.option("--from-start", is_flag=True, help="Fold all outcomes, whatever snapshots there are.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
 @data_option
@@ -120,31 +109,38 @@ def rebuild(invocation: Invocation, *, partitions: tuple[int, ...], from_start: 
     """Make tables anew from the outcomes, beside those that stand, and put them in place all at once.
 
     Says what it would do; with --yes it does it. Workers may run: those of other partitions notice nothing, that of the
-    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with.
+    partition itself waits for the last step and takes it over anew. One that was broken off is gone on with. Ctrl-C ends
+    it where no partition is waiting.
     """
     with Steps() as steps:
-        plans = asyncio.run(_rebuild(invocation, partitions, steps, from_start=from_start, yes=yes))
+        plans, left = run_interruptible(
+            lambda stop: _rebuild(invocation, partitions, steps, stop, from_start=from_start, yes=yes)
+        )
     rows = [_plan(plan, after) for plan, after in plans]
     if invocation.as_json:
         invocation.output.document({"dry_run": not yes, "partitions": rows})
-        return DONE
-    invocation.output.table(rows, PLANS)
-    if yes:
-        invocation.output.note(f"{len(rows)} partitions rebuilt; see `interaction-router state verify`")
     else:
-        invocation.output.note("nothing was changed; add --yes to do it")
+        invocation.output.table(rows, PLANS, empty="nothing was changed")
+    if left:
+        again = "".join(f" --partition {partition}" for partition in left)
+        invocation.output.note(f"interrupted; to go on: {PROGRAM} state rebuild{again} --yes")
+        return INTERRUPTED
+    if not invocation.as_json:
+        rebuilt = f"{len(rows)} partitions rebuilt; see `{PROGRAM} state verify`"
+        invocation.output.note(rebuilt if yes else "nothing was changed; add --yes to do it")
     return DONE
 
 
 async def _rebuild(
-    invocation: Invocation, partitions: Sequence[int], steps: Steps, *, from_start: bool, yes: bool
-) -> "list[tuple[Rebuilding, int | None]]":
+    invocation: Invocation, partitions: Sequence[int], steps: Steps, stop: asyncio.Event, *, from_start: bool, yes: bool
+) -> "tuple[list[tuple[Rebuilding, int | None]], list[int]]":
+    """Return the plans with what came of them, and the partitions that are left where somebody interrupts."""
     from interaction_router.application.rebuilding import Rebuilder, catch_up  # noqa: PLC0415 - `--help` needs none
     from interaction_router.application.snapshots import Snapshots  # noqa: PLC0415 - likewise
     from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
 
     async with opened_state(invocation.settings()) as state:
-        chosen = _chosen(state, partitions)
+        chosen = chosen_partitions(state.views.partitions, partitions)
         lineage = state.views.lineage
         snapshots = None if from_start else Snapshots(state.log, lineage=lineage)
         rebuilder = Rebuilder(
@@ -152,18 +148,19 @@ async def _rebuild(
         )
         plans: list[tuple[Rebuilding, int | None]] = [(await rebuilder.look(partition), None) for partition in chosen]
         if not yes:
-            return plans
+            return plans, []
         done: list[tuple[Rebuilding, int | None]] = []
-        for plan, _ in plans:
-            told = partial(_tell, steps, plan.partition, up_to=plan.up_to)
-            done.append((plan, await rebuilder.rebuild(plan.partition, told)))
-        for plan, _ in plans:  # behind all of them, since a conversation may have moved from one to another
+        with suppress(StopSeen):
+            for plan, _ in plans:
+                told = partial(_tell, steps, plan.partition, up_to=plan.up_to, stop=stop)
+                done.append((plan, await rebuilder.rebuild(plan.partition, told)))
+        for plan, _ in done:  # behind all of them, since a conversation may have moved from one to another
             await catch_up(state.log, state.tables, state.views, plan.partition)
-        return done
+        return done, [plan.partition for plan, _ in plans[len(done) :]]
 
 
 @noun.command()
-@partition_option("Only this one")
+@tables_option("Only this one")
 @click.option("--trim", is_flag=True, help="Then remove the outcomes that no rebuild needs any more, for good.")
 @data_option
 @json_option
@@ -199,136 +196,17 @@ async def _snapshot(invocation: Invocation, partitions: Sequence[int], steps: St
         await state.log.partitions(SNAPSHOTS)
         snapshots = Snapshots(state.log, lineage=state.views.lineage, observer=state.observer)
         live = (state.tables, state.upkeep)
-        for partition in _chosen(state, partitions):
+        for partition in chosen_partitions(state.views.partitions, partitions):
             told = partial(_tell, steps, partition)
             with scratch() as fold:
                 done.append(await take_snapshot(state.log, snapshots, partition, live=live, scratch=fold, told=told))
     return done
 
 
-@noun.command(name="export")
-@partition_option("Only this one")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write here, when done.")
-@data_option
-@click.pass_obj
-def export_(invocation: Invocation, *, partitions: tuple[int, ...], out: Path | None) -> None:
-    """Write tables out as lines of JSON, each partition as of one moment; they hold personal data.
-
-    A partition that a worker moves meanwhile is begun again a few times; under load, stop the workers.
-    """
-    count = asyncio.run(_export(invocation, partitions, out))
-    invocation.output.note(f"{count} lines written" + ("" if out is None else f" to {out}"))
-
-
-async def _export(invocation: Invocation, partitions: Sequence[int], out: Path | None) -> int:
-    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
-
-    count = 0
-    async with opened_state(invocation.settings()) as state:
-        copies = Copies(state.log, state.tables, state.upkeep, state.views)
-        with TemporaryFile() as file:
-            for partition in _chosen(state, partitions):
-                count += await _written(copies, partition, file)
-            file.seek(0)
-            if out is None:
-                copyfileobj(file, sys.stdout.buffer)
-            else:
-                _save(file, out)
-    return count
-
-
-async def _written(copies: "Copies", partition: int, file: IO[bytes]) -> int:
-    """Write one partition behind what the file has; return how many lines."""
-    start = file.tell()
-    for attempt in range(EXPORTS):
-        count = 0
-        try:
-            async for line in copies.export(partition):
-                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-                count += 1
-        except RetryableError as error:
-            if error.code != "tables_moved" or attempt == EXPORTS - 1:
-                raise
-            file.seek(start)
-            file.truncate()
-        else:
-            return count
-    raise AssertionError
-
-
-def _save(file: IO[bytes], out: Path) -> None:
-    """Put the lines into the file, for its owner alone to read; whole, or not at all."""
-    try:
-        beside = out.with_name(f"{out.name}.part")
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as into:  # noqa: PTH123 - with a mode
-            copyfileobj(file, into)
-        beside.replace(out)
-    except OSError as error:
-        raise FatalError("file_unwritable", f"{out} cannot be written: {error.strerror}.", "Check --out.") from error
-
-
-@noun.command(name="import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
-@data_option
-@json_option
-@click.pass_obj
-def import_(invocation: Invocation, *, file: Path, yes: bool) -> int:
-    """Put tables that `state export` has written into empty ones of the same log, each partition all at once."""
-    rows = asyncio.run(_import(invocation, file, yes=yes))
-    if invocation.as_json:
-        invocation.output.document({"dry_run": not yes, "partitions": rows})
-    else:
-        invocation.output.table(rows, {"partition": "partition", "applied": "applied", "lines": "lines"})
-        invocation.output.note("done" if yes else "nothing was changed; add --yes to do it")
-    return DONE
-
-
-def _opened(file: Path) -> IO[bytes]:
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise FatalError("file_unreadable", f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
-
-
-async def _import(invocation: Invocation, file: Path, *, yes: bool) -> list[dict[str, object]]:
-    from interaction_router.application.copies import Copies  # noqa: PLC0415 - `--help` needs none
-    from interaction_router.application.rowlines import OTHER_FILE, read_lines  # noqa: PLC0415 - likewise
-    from interaction_router.bootstrap.state import opened_state  # noqa: PLC0415 - likewise
-
-    done: list[dict[str, object]] = []
-    async with opened_state(invocation.settings()) as state:
-        copies = Copies(state.log, state.tables, state.upkeep, state.views, observer=state.observer)
-        for dry in (True, False):  # all of the file is found good before the first of it is put in
-            if dry or yes:
-                done = []
-                with _opened(file) as source:
-                    lines = read_lines(source)
-                    for first in lines:
-                        count = await copies.put(first, lines, dry=dry)
-                        done.append({"partition": first["partition"], "applied": first["applied"], "lines": count})
-            if not done:
-                raise FatalError("copy_unreadable", f"There is no copy in {file}.", OTHER_FILE)
-    return done
-
-
-def _tell(steps: Steps, partition: int, at: int, up_to: int) -> None:
+def _tell(steps: Steps, partition: int, at: int, up_to: int, *, stop: asyncio.Event | None = None) -> None:
+    if stop is not None and stop.is_set():
+        raise StopSeen
     steps.tell(f"outcomes of partition {partition}", at + 1, max(at, up_to) + 1)
-
-
-def _chosen(state: "State", partitions: Sequence[int]) -> Sequence[int]:
-    """Return the partitions that are asked for, or all.
-
-    Raises:
-        FatalError: there is no such one.
-    """
-    count = state.views.partitions
-    for partition in partitions:
-        if partition >= count:
-            cause = f"There is no partition {partition}: the internal log has {count}, from 0 to {count - 1}."
-            raise FatalError("partition_unknown", cause, "Check --partition and the namespace.")
-    return sorted(set(partitions)) or range(count)
 
 
 def _base(plan: "Rebuilding") -> str:
@@ -371,3 +249,7 @@ def _plain(value: Any, names: Any) -> Any:  # Any: JSON
     if not isinstance(value, Mapping):
         return value if value is None or isinstance(value, int | float) else HIDDEN
     return {name: value[name] if name in PLAIN else HIDDEN for name in value if name in names}
+
+
+noun.add_command(export_command)
+noun.add_command(import_command)

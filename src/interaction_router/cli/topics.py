@@ -130,7 +130,7 @@ def _refuse_unfinished(settings: "Settings") -> None:
     """Make no whole router of one that a replay has begun: its log is without its end, and workers would start on it."""
     from interaction_router.bootstrap.replay import standing_of  # noqa: PLC0415 - `--help` needs no clients
 
-    if settings.inputs_namespace is not None and asyncio.run(standing_of(settings)) == "unfinished":
+    if asyncio.run(standing_of(settings)) == "unfinished":
         cause = f"A replay into {settings.namespace} has begun and not ended."
         raise FatalError("replay_unfinished", cause, "Replay into it again with --anew.")
 

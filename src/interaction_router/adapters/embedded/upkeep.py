@@ -18,6 +18,7 @@ _MEMBERS = """
     SELECT name, member FROM score WHERE partition = ? AND (name, member) > (?, ?) ORDER BY name, member LIMIT ?
 """
 _SCORE = "SELECT score FROM score WHERE partition = ? AND name = ? AND member = ?"
+_OFFSET = "SELECT offset FROM applied WHERE partition = ?"
 _AGAIN = "Another rebuild has been at it. See `interaction-router state verify`."
 
 
@@ -54,21 +55,25 @@ class EmbeddedUpkeep:
             rows = [connection.execute(_SCORE, (partition, name, each.encode())).fetchone() for name, each in members]
         return LoadedScores(applied, [None if row is None else float(row[0]) for row in rows])
 
-    async def suspend(self, partition: int) -> None:
+    async def suspend(self, partition: int, *, shadow_applied: int) -> None:
         """Let nobody load or apply until `flip`."""
         with self._database.writing() as connection:
+            if connection.execute(_OFFSET, (shadow_of(partition),)).fetchone() != (shadow_applied,):
+                raise _missing(partition)
             connection.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (partition, SUSPENDED))
 
     async def flip(self, partition: int) -> None:
         """Replace a suspended partition by its shadow in one transaction."""
         with self._database.writing() as connection:
-            offset = "SELECT offset FROM applied WHERE partition = ?"
-            if connection.execute(offset, (partition,)).fetchone() != (SUSPENDED,):
+            if connection.execute(_OFFSET, (partition,)).fetchone() != (SUSPENDED,):
                 raise FatalError("tables_standing", f"The tables of partition {partition} are in use.", _AGAIN)
             shadow = shadow_of(partition)
-            if connection.execute(offset, (shadow,)).fetchone() is None:
-                cause = f"There is nothing to put in place of partition {partition}."
-                raise FatalError("shadow_missing", cause, _AGAIN)
+            if connection.execute(_OFFSET, (shadow,)).fetchone() is None:
+                raise _missing(partition)
             for table in ("applied", "entry", "score"):
                 connection.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))  # noqa: S608 - the names above
                 connection.execute(f"UPDATE {table} SET partition = ? WHERE partition = ?", (partition, shadow))  # noqa: S608
+
+
+def _missing(partition: int) -> FatalError:
+    return FatalError("shadow_missing", f"There is nothing to put in place of partition {partition}.", _AGAIN)

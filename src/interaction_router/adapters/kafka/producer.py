@@ -132,6 +132,8 @@ class BatchProducer:
         producer._closed = True  # noqa: SLF001 - `stop` would first send what is left
         sender = producer._sender.sender_task  # noqa: SLF001 - the only way to stop it without a flush
         if sender is not None:
+            # Its own end would fail what is failed here, and a transaction that there is not.
+            sender.remove_done_callback(producer._sender._fail_all)  # noqa: SLF001 - likewise
             sender.cancel()
         _fail_all(producer, KafkaTimeoutError(failure.cause))
         if failure.code != _CLOSED:

@@ -24,6 +24,7 @@ class RedisUpkeep:
         """Keep the client; keys begin with the namespace."""
         self._client = client
         self._namespace = namespace
+        self._suspend = files(__package__).joinpath("suspend.lua").read_text(encoding="utf-8")
         self._flip = files(__package__).joinpath("flip.lua").read_text(encoding="utf-8")
         self._scores = files(__package__).joinpath("scores.lua").read_text(encoding="utf-8")
 
@@ -64,10 +65,12 @@ class RedisUpkeep:
             found[place] = None if value is None else float(value)
         return LoadedScores(standing.folded(standing.read(applied.decode())), found)
 
-    async def suspend(self, partition: int) -> None:
+    async def suspend(self, partition: int, *, shadow_applied: int) -> None:
         """Let nobody load or apply until `flip`."""
-        prefix = self._prefix(partition)
-        await self._client.call(prefix, "SET", prefix + APPLIED, "clearing")
+        prefix, shadow = self._prefix(partition), self._prefix(shadow_of(partition))
+        keys = (prefix + APPLIED, shadow + APPLIED)
+        if not await self._client.call(prefix, "EVAL", self._suspend, len(keys), *keys, shadow_applied):
+            raise self._missing(partition)
 
     async def flip(self, partition: int) -> None:
         """Replace a suspended partition by its shadow in one script call: about a microsecond a key.
@@ -84,7 +87,10 @@ class RedisUpkeep:
         if reply == b"standing":
             raise FatalError("tables_standing", f"The tables of partition {partition} are in use.", _AGAIN)
         if reply == b"missing":
-            raise FatalError("shadow_missing", f"There is nothing to put in place of partition {partition}.", _AGAIN)
+            raise self._missing(partition)
+
+    def _missing(self, partition: int) -> FatalError:
+        return FatalError("shadow_missing", f"There is nothing to put in place of partition {partition}.", _AGAIN)
 
     async def _keys(self, partition: int) -> AsyncIterator[list[str]]:
         """Yield what `keys_of` does, so many at a time as one round trip asks for."""
