@@ -142,7 +142,7 @@ async def test_a_replay_that_dies_leaves_no_router_that_starts(
                 await _dies(running, gap, *replay)
                 for command, code in (
                     (replay, b"replay_unfinished"),
-                    (("replay", "promote", "--into", other), b"topic_missing"),
+                    (("replay", "promote", "--into", other), b"replay_unfinished"),
                     (
                         ("worker", "--set", f"namespace={other}", "--set", f"inputs_namespace={namespace}"),
                         b"topic_missing",
