@@ -21,7 +21,7 @@ from interaction_router.domain.rows import RowKey
 from interaction_router.ports import Writes, shadow_of
 from tests.checker import check
 from tests.e2e.embedded import Ran
-from tests.integration.running import Running, Worker, saved, sms, until, updates
+from tests.integration.running import Running, Worker, at_rest, saved, sms, until, updates
 from tests.servers import Broker, RedisServer
 
 PARTITIONS = 3
@@ -54,17 +54,9 @@ class Stage:
         return sorted([key async for key in self.redis.scan_iter(pattern, count=10_000)])
 
     async def at_rest(self) -> None:
-        """Wait until everything is decided and in the tables."""
-
-        async def done() -> bool:
-            async with redis_tables(self.running.settings) as tables:
-                for partition in range(PARTITIONS):
-                    end = (await self.log.bounds("internal.log", partition)).end
-                    if (await tables.load(partition, ())).applied != end - 1:
-                        return False
-            return True
-
-        await until(done)
+        """Wait until everything is decided and in the tables, and nothing more comes of it."""
+        async with redis_tables(self.running.settings) as tables:
+            await at_rest(self.running.settings, self.log, tables)
 
     async def wait_for(self, count: int) -> None:
         """Wait until so many interactions have been told."""
